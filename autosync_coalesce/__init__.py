@@ -1,0 +1,1 @@
+"""autosync-coalesce: turns storms of changes into settled batches."""

@@ -1,0 +1,1 @@
+"""autosync: starts the pipeline, watches over it, and answers for it."""

@@ -1,0 +1,1 @@
+"""autosync-tap: the bridge between the bus and lines."""

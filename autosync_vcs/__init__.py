@@ -1,0 +1,1 @@
+"""autosync-vcs: commits what settled, and exchanges it with the other hosts."""

@@ -1,0 +1,185 @@
+"""Runs git: a clean environment, no prompts, a deadline, captured output, errors as data.
+
+The only file that starts git. Arguments are tuples of options and ids; names of files never travel as
+arguments but as NUL-terminated lists on stdin.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+LOCAL_TIMEOUT_S = 600.0
+NETWORK_TIMEOUT_S = 1800.0
+TERMINATE_GRACE_S = 10.0
+
+SSH = "ssh -oBatchMode=yes -oConnectTimeout=15 -oServerAliveInterval=15 -oServerAliveCountMax=3"
+
+_KEPT = ("HOME", "PATH", "USER", "LOGNAME", "TMPDIR", "SSH_AUTH_SOCK", "SSH_AGENT_PID", "LANG",
+         "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "GNUPGHOME", "DBUS_SESSION_BUS_ADDRESS",
+         "http_proxy", "https_proxy", "all_proxy", "no_proxy",
+         "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR",
+         "GIT_SSL_CAINFO", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM",
+         "GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSH_VARIANT", "GIT_EXEC_PATH")  # fmt: skip
+
+_SETTINGS = (
+    "core.quotePath=false",
+    "core.fsmonitor=false",
+    "core.fsync=added,reference",
+    "core.fsyncMethod=batch",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "merge.directoryRenames=false",
+    "http.lowSpeedLimit=1",
+    "http.lowSpeedTime=60",
+    "advice.detachedHead=false",
+    "color.ui=false",
+)
+
+
+class GitFailed(Exception):
+    """git ended with an error, in its own words."""
+
+    def __init__(self, arguments: tuple[str, ...], status: int, stdout: bytes, stderr: bytes) -> None:
+        super().__init__(arguments, status, stderr)
+        self.arguments = arguments
+        self.status = status
+        """As ``subprocess`` tells it: negative after a signal."""
+        self.stdout = stdout
+        self.stderr = stderr.decode("utf-8", "replace").strip()
+
+    def __str__(self) -> str:
+        ending = f"signal {-self.status}" if self.status < 0 else f"status {self.status}"
+        return f"git {' '.join(self.arguments[:2])} ended with {ending}: {self.reason}"
+
+    @property
+    def reason(self) -> str:
+        """Give the line of stderr that says most, without its prefix."""
+        lines = [line.strip() for line in self.stderr.splitlines() if line.strip()]
+        for prefix in ("fatal: ", "error: "):
+            for line in lines:
+                if line.startswith(prefix):
+                    return line.removeprefix(prefix)
+        return lines[-1] if lines else "it said nothing"
+
+
+class GitTimedOut(GitFailed):
+    """git did not end in time and was stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The end of a git command that was allowed to end with this status."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Git:
+    """git in one working directory.
+
+    ``settings`` are further ``-c`` values, ``environment`` further variables (``GIT_INDEX_FILE``).
+    """
+
+    def __init__(
+        self,
+        directory: bytes | str | Path,
+        *,
+        settings: Iterable[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.directory = os.fsencode(directory)
+        self._settings = tuple(settings)
+        self._environment = dict(environment or {})
+
+    def varied(self, *, settings: Iterable[str] = (), environment: Mapping[str, str] | None = None) -> Git:
+        """Give the same git with more settings or variables."""
+        return Git(
+            self.directory,
+            settings=(*self._settings, *settings),
+            environment=self._environment | dict(environment or {}),
+        )
+
+    def __call__(
+        self,
+        *arguments: str,
+        input: bytes = b"",
+        allow: Collection[int] = (0,),
+        timeout_s: float = LOCAL_TIMEOUT_S,
+    ) -> Result:
+        """Run one command to its end.
+
+        Raises ``GitFailed`` unless it ends with a status in ``allow``, ``GitTimedOut`` when it must be
+        stopped, ``FileNotFoundError`` without git.
+        """
+        with self.start(*arguments) as process:
+            try:
+                stdout, stderr = process.communicate(input, timeout=timeout_s)
+            except subprocess.TimeoutExpired:
+                stop(process)
+                stdout, stderr = process.communicate()
+                raise GitTimedOut(
+                    arguments, process.returncode, stdout, stderr or b"no answer in time"
+                ) from None
+            except BaseException:
+                stop(process)
+                raise
+        if process.returncode not in allow:
+            raise GitFailed(arguments, process.returncode, stdout, stderr)
+        return Result(process.returncode, stdout, stderr)
+
+    def line(self, *arguments: str, allow: Collection[int] = (0,)) -> str:
+        """Run one command and give the one line that it prints, empty where it prints nothing."""
+        return os.fsdecode(self(*arguments, allow=allow).stdout.removesuffix(b"\n"))
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a command that lives on; its stdin, stdout and stderr are pipes."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.directory,
+            env=self.environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            process_group=0,
+        )
+
+    def command(self, *arguments: str) -> tuple[str, ...]:
+        settings = (part for one in (*_SETTINGS, *self._settings) for part in ("-c", one))
+        return ("git", *settings, *arguments)
+
+    def environment(self) -> dict[str, str]:
+        """Give the whole environment: what a login needs, and no GIT_* of the caller's repository."""
+        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        fixed = {
+            "LC_ALL": "C.UTF-8",
+            "LANGUAGE": "",
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_ASKPASS": "/bin/false",
+            "SSH_ASKPASS": "/bin/false",
+            "SSH_ASKPASS_REQUIRE": "force",
+            "GIT_EDITOR": "true",
+            "GIT_SEQUENCE_EDITOR": "true",
+            "GIT_MERGE_AUTOEDIT": "no",
+            "GIT_LITERAL_PATHSPECS": "1",
+            "GIT_OPTIONAL_LOCKS": "0",
+        }
+        return kept | fixed | self._environment
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a command and all that it started: it may remove its locks first, then it is killed."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(TERMINATE_GRACE_S)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

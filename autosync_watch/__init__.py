@@ -1,0 +1,1 @@
+"""autosync-watch: tells of every change below the given directories."""

@@ -1,0 +1,1 @@
+"""autosync-xmpp: tells the other hosts of a push, and this host of theirs."""
