@@ -396,7 +396,7 @@ def _is_file_text(text: str) -> bool:
 
 
 @functools.cache
-def _fields(record: type[Any]) -> Mapping[str, Any]:
+def _fields(record: Any) -> Mapping[str, Any]:
     """Give the names of a record's fields with their types."""
     hints = typing.get_type_hints(record)
     return {field.name: hints[field.name] for field in dataclasses.fields(record)}

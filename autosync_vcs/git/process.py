@@ -18,8 +18,6 @@ LOCAL_TIMEOUT_S = 600.0
 NETWORK_TIMEOUT_S = 1800.0
 TERMINATE_GRACE_S = 10.0
 
-SSH = "ssh -oBatchMode=yes -oConnectTimeout=15 -oServerAliveInterval=15 -oServerAliveCountMax=3"
-
 _KEPT = ("HOME", "PATH", "USER", "LOGNAME", "TMPDIR", "SSH_AUTH_SOCK", "SSH_AGENT_PID", "LANG",
          "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "GNUPGHOME", "DBUS_SESSION_BUS_ADDRESS",
          "http_proxy", "https_proxy", "all_proxy", "no_proxy",
