@@ -1,0 +1,108 @@
+"""Hubs, clones and commits of real git, in the private home that tests/conftest.py makes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+Files = Mapping[str, str | bytes | None]
+"""Contents by name; None removes."""
+
+
+class GitError(AssertionError):
+    """git ended with an error in a place where the test did not expect one."""
+
+
+def git(directory: Path | str, *arguments: str, check: bool = True, **environment: str) -> str:
+    """Run git as a user would; give its stdout without the last newline, and stderr on failure."""
+    done = subprocess.run(
+        ("git", *arguments),
+        cwd=directory,
+        env=os.environ | environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        check=False,
+        timeout=60,
+    )
+    if check and done.returncode:
+        raise GitError(f"git {' '.join(arguments)}: {done.stderr}")
+    return (done.stdout if done.returncode == 0 else done.stderr).removesuffix("\n")
+
+
+def make_hub(path: Path, branch: str = "main") -> Path:
+    """Make a bare repository without commits, whose HEAD is ``branch``."""
+    git(path.parent, "init", "-q", "--bare", "-b", branch, str(path))
+    return path
+
+
+def make_repository(path: Path, files: Files | None = None, branch: str = "main") -> Path:
+    """Make a repository; with ``files`` it has one commit."""
+    path.mkdir(parents=True, exist_ok=True)
+    git(path, "init", "-q", "-b", branch)
+    if files:
+        commit(path, files, "first")
+    return path
+
+
+def clone(hub: Path | str, path: Path, *options: str) -> Path:
+    git(path.parent, "clone", "-q", *options, str(hub), str(path))
+    return path
+
+
+def make_pair(directory: Path, files: Files | None = None) -> tuple[Path, Path, Path]:
+    """Make a hub with one commit of ``files`` and two clones of it, "a" and "b"."""
+    hub = make_hub(directory / "hub.git")
+    one = clone(hub, directory / "a")
+    commit(one, files or {"shopping.txt": "milk\n"}, "first")
+    git(one, "push", "-q", "origin", "HEAD")
+    return hub, one, clone(hub, directory / "b")
+
+
+def write(directory: Path, files: Files) -> None:
+    for name, content in files.items():
+        path = directory / name
+        if content is None:
+            path.unlink()
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def commit(directory: Path, files: Files, message: str = "a change") -> str:
+    """Commit as a person does, by git's own commands; give the id."""
+    write(directory, files)
+    git(directory, "add", "-A")
+    git(directory, "commit", "-q", "-m", message)
+    return head(directory)
+
+
+def head(directory: Path, revision: str = "HEAD") -> str:
+    return git(directory, "rev-parse", "--verify", revision)
+
+
+def tree(directory: Path, revision: str = "HEAD") -> dict[str, str]:
+    """Give "MODE BLOB" by name for a commit."""
+    lines = git(directory, "ls-tree", "-r", "-z", revision).split("\0")
+    return {
+        name: f"{mode} {blob}"
+        for line in lines
+        if line
+        for (mode, _, blob), name in [(line.split("\t", 1)[0].split(), line.split("\t", 1)[1])]
+    }
+
+
+def contents(directory: Path) -> dict[str, str]:
+    """Give the text of each file in a working copy, without git's metadata."""
+    return {
+        str(path.relative_to(directory)): path.read_text(errors="surrogateescape")
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and ".git" not in path.relative_to(directory).parts
+    }
+
+
+def is_clean(directory: Path) -> bool:
+    return git(directory, "status", "--porcelain") == ""
