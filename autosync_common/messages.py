@@ -22,7 +22,7 @@ import secrets
 import time
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -395,11 +395,13 @@ def _is_file_text(text: str) -> bool:
         return False
 
 
-@functools.cache
-def _fields(record: Any) -> Mapping[str, Any]:
+def _fields_of(record: Any) -> Mapping[str, Any]:
     """Give the names of a record's fields with their types."""
     hints = typing.get_type_hints(record)
     return {field.name: hints[field.name] for field in dataclasses.fields(record)}
+
+
+_fields = typing.cast("Callable[[Any], Mapping[str, Any]]", functools.cache(_fields_of))
 
 
 def _record(record: type[Any], fields: Mapping[str, Any]) -> Any:

@@ -1,0 +1,415 @@
+"""The bus: ZeroMQ publish/subscribe and requests between the stages. The only file that imports zmq.
+
+A publisher answers every subscription, counts its messages and lists the numbers in heartbeats, so that
+a subscriber notices whatever it missed (``tracker``). Requests are JSON objects answered by JSON
+objects; whoever asks waits a bounded time, throws the socket away and may ask again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import zmq
+import zmq.utils.monitor
+
+from autosync_common import messages
+from autosync_common.errors import TemporaryError, UserError
+from autosync_common.loop import Loop, Timer
+from autosync_common.messages import BusHeartbeat, BusSubscribed, Message, Payload
+from autosync_common.tracker import Tracker
+
+HEARTBEAT_DELAYS_S = (0.5, 2.0, 8.0)
+HEARTBEAT_INTERVAL_S = 30.0
+SILENCE_S = 3 * HEARTBEAT_INTERVAL_S + 5.0
+RECONNECT_DELAY_S = 0.2
+MESSAGE_LIMIT_BYTES = 1024 * 1024
+QUEUE_LIMIT_MESSAGES = 10_000
+MESSAGES_AT_ONCE = 1_000
+LAST_WORDS_MS = 500
+IPC_PATH_LIMIT_BYTES = 107
+
+ERROR_CODES = (
+    "malformed", "unknown-request", "bad-argument", "unknown-repository", "unknown-root", "not-allowed",
+    "busy", "failed",
+)  # fmt: skip
+"""The closed list of ``code`` in an answer that is not ``ok``."""
+
+
+class Refused(Exception):
+    """An answer that is not ``ok``: ``code`` is one of ``ERROR_CODES``."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+
+class Deferred:
+    """An answer that comes later: a handler gives it back and calls ``answer`` once."""
+
+    def __init__(self) -> None:
+        self._send: Callable[[Mapping[str, Any]], None] | None = None
+        self._fields: Mapping[str, Any] | None = None
+
+    def answer(self, fields: Mapping[str, Any]) -> None:
+        self._fields = fields
+        if self._send is not None:
+            self._send(fields)
+
+    def send_by(self, send: Callable[[Mapping[str, Any]], None]) -> None:
+        self._send = send
+        if self._fields is not None:
+            send(self._fields)
+
+
+Answer = Mapping[str, Any] | Deferred
+Handler = Callable[[Mapping[str, Any]], Answer]
+
+
+class Publisher:
+    """Binds one endpoint and publishes there, counted, answered and with heartbeats."""
+
+    def __init__(self, endpoint: str, sender: str, loop: Loop, topics: Iterable[str] = ()) -> None:
+        self._loop = loop
+        self._numbering = messages.Numbering(sender)
+        self._offered = set(topics)
+        self._last_values: dict[tuple[str, str], bytes] = {}
+        self._socket = _socket(zmq.XPUB)
+        self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)
+        self._lock = _bind(self._socket, endpoint)
+        self._beats = 0
+        self._timer: Timer | None = None
+        loop.watch(self._socket, self._answer_subscriptions, pending=lambda: _has_input(self._socket))
+        self._schedule_heartbeat()
+
+    def publish(self, payload: Payload) -> None:
+        message = self._numbering.envelope(payload)
+        text = messages.encode(message)
+        if payload.STATE:
+            self._last_values[payload.TOPIC, payload.key()] = text
+        self._send(payload.TOPIC, text)
+        if not isinstance(payload, BusHeartbeat | BusSubscribed):
+            self._offered.add(payload.TOPIC)
+            self._beats = 0
+            self._schedule_heartbeat()
+
+    def republish(self, topic: str, text: bytes) -> None:
+        """Publish a message as it is, in the envelope of whoever made it."""
+        self._send(topic, text)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._loop.unwatch(self._socket)
+        self._socket.close(linger=LAST_WORDS_MS)
+        _unlock(self._lock)
+
+    def _send(self, topic: str, text: bytes) -> None:
+        with contextlib.suppress(zmq.Again):
+            self._socket.send_multipart((topic.encode(), text), zmq.NOBLOCK)
+
+    def _answer_subscriptions(self) -> None:
+        for frame in _received(self._socket):
+            if frame[0][:1] == b"\x01":
+                self._answer(frame[0][1:].decode("utf-8", "replace"))
+
+    def _answer(self, prefix: str) -> None:
+        for topic in sorted(topic for topic in self._offered if topic.startswith(prefix)):
+            number = self._numbering.seqs.get(topic, 0)
+            said = self._numbering.envelope(BusSubscribed(topic=topic, last_seq=number))
+            self._send(topic, messages.encode(said))
+            for (of, _), text in self._last_values.items():
+                if of == topic:
+                    self._send(topic, text)
+
+    def _schedule_heartbeat(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        early = self._beats < len(HEARTBEAT_DELAYS_S)
+        if early:
+            before = HEARTBEAT_DELAYS_S[self._beats - 1] if self._beats else 0.0
+            delay = HEARTBEAT_DELAYS_S[self._beats] - before
+        else:
+            delay = HEARTBEAT_INTERVAL_S
+        self._timer = self._loop.call_later(delay, self._beat)
+
+    def _beat(self) -> None:
+        self._beats += 1
+        own = (BusHeartbeat.TOPIC, BusSubscribed.TOPIC)
+        seqs = {topic: seq for topic, seq in self._numbering.seqs.items() if topic not in own}
+        self.publish(BusHeartbeat(seqs=seqs))
+        self._schedule_heartbeat()
+
+
+class Subscriber:
+    """Listens to topics of one publisher, and tells of each gap.
+
+    ``on_gap(topic)`` is also called once per topic when a subscription has become live: whatever was
+    published before was missed. A topic may be a prefix (``vcs.``); empty hears all.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        topics: Iterable[str],
+        loop: Loop,
+        on_message: Callable[[Message], None],
+        on_gap: Callable[[str], None],
+        on_garbage: Callable[[str], None],
+        on_raw: Callable[[str, bytes], None] | None = None,
+    ) -> None:
+        self._endpoint = endpoint
+        self._topics = tuple(topics)
+        self._loop = loop
+        self._on_message, self._on_gap, self._on_garbage = on_message, on_gap, on_garbage
+        self._on_raw = on_raw
+        self._silence: Timer | None = None
+        self._heard_at = loop.now()
+        self._connect()
+
+    def close(self) -> None:
+        if self._silence is not None:
+            self._silence.cancel()
+        self._loop.unwatch(self._monitor)
+        self._loop.unwatch(self._socket)
+        self._socket.disable_monitor()
+        self._monitor.close(linger=0)
+        self._socket.close(linger=0)
+
+    def _connect(self) -> None:
+        self._tracker = Tracker(self._topics)
+        self._socket = _socket(zmq.SUB)
+        for topic in {*self._topics, BusHeartbeat.TOPIC}:
+            self._socket.setsockopt(zmq.SUBSCRIBE, topic.encode())
+        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        _check_endpoint(self._endpoint)
+        self._socket.connect(self._endpoint)
+        self._loop.watch(self._socket, self._receive, pending=lambda: _has_input(self._socket))
+        self._loop.watch(self._monitor, self._disconnected, pending=lambda: _has_input(self._monitor))
+        self._heard_at = self._loop.now()
+        self._watch_silence()
+
+    def _reconnect(self) -> None:
+        """Begin with a new socket: libzmq never speaks again to a peer that sent one message too long."""
+        self.close()
+        self._connect()
+
+    def _disconnected(self) -> None:
+        for _ in _received(self._monitor):
+            pass
+        if self._silence is not None:
+            self._silence.cancel()
+        self._silence = self._loop.call_later(RECONNECT_DELAY_S, self._reconnect)
+
+    def _watch_silence(self) -> None:
+        left = self._heard_at + SILENCE_S - self._loop.now()
+        if left <= 0:
+            self._reconnect()
+        else:
+            self._silence = self._loop.call_later(left, self._watch_silence)
+
+    def _receive(self) -> None:
+        for frames in _received(self._socket):
+            self._heard_at = self._loop.now()
+            if len(frames) != 2:
+                self._on_garbage(f"message of {len(frames)} frames")
+                continue
+            try:
+                message = messages.decode(frames[1])
+            except messages.UnknownType:
+                message = None
+            except messages.MalformedMessage as error:
+                self._on_garbage(str(error))
+                continue
+            if message is not None:
+                self._take(message)
+            if self._on_raw is not None:
+                self._on_raw(frames[0].decode("utf-8", "replace"), frames[1])
+
+    def _take(self, message: Message) -> None:
+        payload = message.payload
+        if isinstance(payload, BusSubscribed):
+            gaps = self._tracker.acknowledged(message.run, payload.topic, payload.last_seq)
+        elif isinstance(payload, BusHeartbeat):
+            gaps = self._tracker.heartbeat(message.run, payload.seqs)
+        else:
+            gaps = self._tracker.received(message.run, message.topic, message.seq)
+            self._on_message(message)
+        for topic in sorted(gaps):
+            self._on_gap(topic)
+
+
+class Responder:
+    """Binds one endpoint and answers the requests that come there."""
+
+    def __init__(self, endpoint: str, handlers: Mapping[str, Handler], loop: Loop) -> None:
+        self._loop = loop
+        self._handlers = handlers
+        self._socket = _socket(zmq.ROUTER)
+        self._lock = _bind(self._socket, endpoint)
+        loop.watch(self._socket, self._serve, pending=lambda: _has_input(self._socket))
+
+    def close(self) -> None:
+        self._loop.unwatch(self._socket)
+        self._socket.close(linger=LAST_WORDS_MS)
+        _unlock(self._lock)
+
+    def _serve(self) -> None:
+        for frames in _received(self._socket):
+            if b"" not in frames:
+                continue
+            split = frames.index(b"") + 1
+            self._answer(frames[:split], b"".join(frames[split:]))
+
+    def _answer(self, route: list[bytes], text: bytes) -> None:
+        def send(fields: Mapping[str, Any]) -> None:
+            with contextlib.suppress(zmq.ZMQError):
+                self._socket.send_multipart((*route, _json(fields)), zmq.NOBLOCK)
+
+        try:
+            answer = self._handle(text)
+        except Refused as refused:
+            send({"ok": False, "code": refused.code, "message": refused.message})
+            return
+        except Exception as error:
+            send({"ok": False, "code": "failed", "message": f"{type(error).__name__}: {error}"})
+            return
+        if isinstance(answer, Deferred):
+            answer.send_by(lambda fields: send({"ok": True, **fields}))
+        else:
+            send({"ok": True, **answer})
+
+    def _handle(self, text: bytes) -> Answer:
+        try:
+            fields = json.loads(text)
+        except (ValueError, RecursionError):
+            raise Refused("malformed", "the request is not JSON") from None
+        if not isinstance(fields, dict) or not isinstance(fields.get("type"), str):
+            raise Refused("malformed", "the request is not an object with a type")
+        handler = self._handlers.get(fields["type"])
+        if handler is None:
+            known = ", ".join(sorted(self._handlers))
+            raise Refused("unknown-request", f"{fields['type']!r:.60}; here are answered: {known}")
+        return handler(fields)
+
+
+def request(
+    endpoint: str, name: str, fields: Mapping[str, Any] | None = None, *, timeout_s: float = 5.0
+) -> dict[str, Any]:
+    """Send one request and give the fields of its answer. Any thread may call this.
+
+    Raises ``Refused``, or ``TemporaryError`` when there is no answer in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    socket = _socket(zmq.REQ)
+    try:
+        for option, value in ((zmq.REQ_RELAXED, 1), (zmq.REQ_CORRELATE, 1), (zmq.IMMEDIATE, 1)):
+            socket.setsockopt(option, value)
+        _check_endpoint(endpoint)
+        socket.connect(endpoint)
+        text = _json({"v": messages.VERSION, "type": name, **(fields or {})})
+        if not socket.poll(_left_ms(deadline), zmq.POLLOUT):
+            raise TemporaryError(endpoint, "nobody answers there")
+        socket.send(text, zmq.NOBLOCK)
+        if not socket.poll(_left_ms(deadline), zmq.POLLIN):
+            raise TemporaryError(endpoint, f"no answer to {name} within {timeout_s:g} s")
+        answer = json.loads(socket.recv())
+    except ValueError:
+        raise TemporaryError(endpoint, f"the answer to {name} is not JSON") from None
+    finally:
+        socket.close(linger=0)
+    if not isinstance(answer, dict) or not answer.get("ok"):
+        said = answer if isinstance(answer, dict) else {}
+        raise Refused(str(said.get("code", "failed")), str(said.get("message", "no reason given")))
+    return answer
+
+
+def end() -> None:
+    """Close the context when the last socket is closed, leaving a moment to what is on its way."""
+    zmq.Context.instance().term()
+
+
+def _socket(kind: int) -> zmq.Socket[bytes]:
+    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
+    for option, value in (
+        (zmq.LINGER, 0),
+        (zmq.SNDHWM, QUEUE_LIMIT_MESSAGES),
+        (zmq.RCVHWM, QUEUE_LIMIT_MESSAGES),
+        (zmq.MAXMSGSIZE, MESSAGE_LIMIT_BYTES),
+        (zmq.HANDSHAKE_IVL, 10_000),
+        (zmq.HEARTBEAT_IVL, 10_000),
+        (zmq.HEARTBEAT_TIMEOUT, 30_000),
+    ):
+        socket.setsockopt(option, value)
+    return socket
+
+
+def _has_input(socket: zmq.Socket[bytes]) -> bool:
+    return bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+
+
+def _received(socket: zmq.Socket[bytes]) -> Iterable[list[bytes]]:
+    """Give what has come, at most so much that others get their turn."""
+    for _ in range(MESSAGES_AT_ONCE):
+        try:
+            yield socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return
+
+
+def _check_endpoint(endpoint: str) -> None:
+    """Raises ``UserError`` for an endpoint that must not or cannot be used."""
+    scheme, _, address = endpoint.partition("://")
+    if scheme == "ipc" and address and not address.startswith("@"):
+        if len(os.fsencode(address)) > IPC_PATH_LIMIT_BYTES:
+            raise UserError(
+                endpoint,
+                f"the path of a socket has at most {IPC_PATH_LIMIT_BYTES} bytes",
+                "set XDG_RUNTIME_DIR to a shorter one",
+            )
+        return
+    if scheme == "tcp":
+        raise UserError(endpoint, "tcp is not built yet", "use ipc://PATH; over a network, ssh -L of it")
+    raise UserError(endpoint, "is no endpoint", "ipc:///PATH names a socket")
+
+
+def _bind(socket: zmq.Socket[bytes], endpoint: str) -> int:
+    """Bind, once this process holds the endpoint: a second bind of an ipc path would steal it."""
+    _check_endpoint(endpoint)
+    path = endpoint.removeprefix("ipc://")
+    try:
+        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise UserError(endpoint, (error.strerror or "").lower(), "its directory must exist") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise TemporaryError(endpoint, "another process is bound to it") from None
+    before = os.umask(0o077)
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        os.close(lock)
+        raise TemporaryError(endpoint, str(error).lower()) from None
+    finally:
+        os.umask(before)
+    return lock
+
+
+def _unlock(lock: int) -> None:
+    os.close(lock)
+
+
+def _left_ms(deadline: float) -> int:
+    return max(0, round((deadline - time.monotonic()) * 1000))
+
+
+def _json(fields: Mapping[str, Any]) -> bytes:
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
