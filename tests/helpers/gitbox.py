@@ -15,9 +15,23 @@ class GitError(AssertionError):
     """git ended with an error in a place where the test did not expect one."""
 
 
-def git(directory: Path | str, *arguments: str, check: bool = True, **environment: str) -> str:
-    """Run git as a user would; give its stdout without the last newline, and stderr on failure."""
-    done = subprocess.run(
+def git(directory: Path | str, *arguments: str, **environment: str) -> str:
+    """Run git as a user would; give its stdout without the last newline."""
+    done = _run(directory, arguments, environment)
+    if done.returncode:
+        raise GitError(f"git {' '.join(arguments)}: {done.stderr}")
+    return done.stdout.removesuffix("\n")
+
+
+def try_git(directory: Path | str, *arguments: str, **environment: str) -> int:
+    """Run git where it may fail; give its exit status."""
+    return _run(directory, arguments, environment).returncode
+
+
+def _run(
+    directory: Path | str, arguments: tuple[str, ...], environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         ("git", *arguments),
         cwd=directory,
         env=os.environ | environment,
@@ -28,9 +42,6 @@ def git(directory: Path | str, *arguments: str, check: bool = True, **environmen
         check=False,
         timeout=60,
     )
-    if check and done.returncode:
-        raise GitError(f"git {' '.join(arguments)}: {done.stderr}")
-    return (done.stdout if done.returncode == 0 else done.stderr).removesuffix("\n")
 
 
 def make_hub(path: Path, branch: str = "main") -> Path:

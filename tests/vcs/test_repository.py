@@ -15,7 +15,7 @@ from autosync_common.errors import TemporaryError, UserError
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git import repository
 from autosync_vcs.git.repository import Lock, Repository, discover, head, operation_in_progress
-from tests.helpers.gitbox import clone, commit, git, make_hub, make_repository, write
+from tests.helpers.gitbox import clone, commit, git, make_hub, make_repository, try_git, write
 from tests.helpers.waiting import eventually
 
 
@@ -183,23 +183,23 @@ def start_conflict(work: Path) -> None:
 
 def merge(work: Path) -> None:
     start_conflict(work)
-    git(work, "merge", "side", check=False)
+    try_git(work, "merge", "side")
 
 
 def rebase(work: Path) -> None:
     start_conflict(work)
-    git(work, "rebase", "side", check=False)
+    try_git(work, "rebase", "side")
 
 
 def cherry_pick(work: Path) -> None:
     start_conflict(work)
-    git(work, "cherry-pick", "side", check=False)
+    try_git(work, "cherry-pick", "side")
 
 
 def revert(work: Path) -> None:
     commit(work, {"a": "two\n"})
     commit(work, {"a": "three\n"})
-    git(work, "revert", "HEAD~1", check=False)
+    try_git(work, "revert", "HEAD~1")
 
 
 def bisect(work: Path) -> None:
@@ -210,7 +210,7 @@ def apply_mail(work: Path) -> None:
     start_conflict(work)
     patch = work.parent / "patch"
     patch.write_text(git(work, "format-patch", "--stdout", "main..side") + "\n")
-    git(work, "am", str(patch), check=False)
+    try_git(work, "am", str(patch))
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_unmerged_files_without_an_operation_hold_until_they_are_settled(work: P
     git(work, "stash", "-q")
     commit(work, {"a": "committed\n"})
     assert operation_in_progress(found(work)) is None
-    git(work, "stash", "pop", check=False)
+    try_git(work, "stash", "pop")
     held = operation_in_progress(found(work))
     assert held is not None
     assert "unmerged" in held.reason
