@@ -310,10 +310,10 @@ def encode(message: Message) -> bytes:
         "at": round(message.at, 6),
         "from": message.sender,
     }
-    text = _json(envelope | _plain(message.payload))
+    text = _json(envelope | plain(message.payload))
     if len(text) <= LIMIT_BYTES:
         return text
-    return _json(envelope | _plain(_shortened(message.payload)))
+    return _json(envelope | plain(_shortened(message.payload)))
 
 
 def decode(text: bytes) -> Message:
@@ -334,7 +334,7 @@ def decode(text: bytes) -> Message:
     if payload is None:
         raise UnknownType(f"type {topic!r}")
     return Message(
-        _record(payload, fields),
+        build(payload, fields),
         sender=_value(str, fields.get("from", "?"), "from"),
         run=_value(str, fields.get("run", ""), "run"),
         seq=_value(int, fields.get("seq", 0), "seq"),
@@ -358,7 +358,7 @@ def _shortened(payload: Payload) -> Payload:
     raise MalformedMessage(f"{payload.TOPIC} is longer than {LIMIT_BYTES} bytes")
 
 
-def _plain(record: Any) -> dict[str, Any]:
+def plain(record: Any) -> dict[str, Any]:
     """Give a record as JSON values; what is None is left out."""
     fields: dict[str, Any] = {}
     for field in _fields(type(record)):
@@ -371,9 +371,11 @@ def _plain(record: Any) -> dict[str, Any]:
             if readable is not value:
                 fields[field + "_bytes"] = base64.b64encode(os.fsencode(value)).decode()
         elif isinstance(value, tuple):
-            fields[field] = [_readable(item) if isinstance(item, str) else _plain(item) for item in value]
+            fields[field] = [_readable(item) if isinstance(item, str) else plain(item) for item in value]
         elif isinstance(value, Mapping):
             fields[field] = dict(value)
+        elif dataclasses.is_dataclass(value):
+            fields[field] = plain(value)
         else:
             fields[field] = value
     return fields
@@ -404,7 +406,7 @@ def _fields_of(record: Any) -> Mapping[str, Any]:
 _fields = typing.cast("Callable[[Any], Mapping[str, Any]]", functools.cache(_fields_of))
 
 
-def _record(record: type[Any], fields: Mapping[str, Any]) -> Any:
+def build(record: type[Any], fields: Mapping[str, Any]) -> Any:
     """Build a record from JSON values; keys that it does not have are passed over."""
     known: dict[str, Any] = {}
     for name, hint in _fields(record).items():
@@ -450,7 +452,7 @@ def _value(hint: Any, value: Any, name: str) -> Any:
             return {str(k): _value(int, v, name) for k, v in value.items()}
     elif dataclasses.is_dataclass(hint):
         if isinstance(value, dict):
-            return _record(typing.cast("type[Any]", hint), value)
+            return build(typing.cast("type[Any]", hint), value)
     elif hint is float:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
