@@ -172,7 +172,7 @@ def size(count: float) -> str:
     """Give a number of bytes: ``812 bytes``, ``3.1 MB``."""
     if count < 1000:
         return many(int(count), "byte")
-    for unit in ("kB", "MB", "GB"):
+    for unit in ("kB", "MB", "GB"):  # noqa: B007 - the last one stays
         count /= 1000
         if count < 1000:
             break
