@@ -150,6 +150,11 @@ class Driver(Protocol):
         """The absolute path that all names are relative to."""
         ...
 
+    @property
+    def state_dir(self) -> bytes:
+        """The absolute path of a directory for what autosync itself keeps of this repository."""
+        ...
+
     def recover(self) -> Integrated | None:
         """Finish what an interrupted run left; before anything else."""
         ...
