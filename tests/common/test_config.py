@@ -80,7 +80,7 @@ def test_the_stock_example_of_dvcs_autosync_loads_with_notes_and_no_error(home: 
         "~/.autosync:7: [autosync] notifymethod = all: notices are not shown yet",
         "~/.autosync:14: [autosync] readfrequency = 5: a push waits so long after the last commit",
         "~/.autosync:19: [dvcs] git's stock commands are not run: autosync works on git by itself",
-        "~/.autosync:44: [autosync-server] not used: not built yet",
+        "~/.autosync:43: [autosync-server] not used: not built yet",
     )
 
 
