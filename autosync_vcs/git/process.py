@@ -96,10 +96,16 @@ class Git:
         self._settings = tuple(settings)
         self._environment = dict(environment or {})
 
-    def varied(self, *, settings: Iterable[str] = (), environment: Mapping[str, str] | None = None) -> Git:
-        """Give the same git with more settings or variables."""
+    def varied(
+        self,
+        *,
+        settings: Iterable[str] = (),
+        environment: Mapping[str, str] | None = None,
+        directory: bytes | str | Path | None = None,
+    ) -> Git:
+        """Give the same git with more settings or variables, or in another directory."""
         return Git(
-            self.directory,
+            directory or self.directory,
             settings=(*self._settings, *settings),
             environment=self._environment | dict(environment or {}),
         )

@@ -1,0 +1,402 @@
+"""Merges two commits beside the working tree, in the same way on every host.
+
+``merge`` is a pure function of its two commits, whichever of them is "ours", wherever it runs and whenever:
+the parents are taken in the order of their ids, git runs without this host's configuration and attributes
+(see neutral.py), and what decides a conflict is found in the commits. So hosts that merge at the same time
+make the same tree, and ``merge_commit`` the same commit, and a merge of their merges has nothing to do.
+
+Text that both sides changed in different places is merged. Where that fails both versions are kept whole:
+the one that was changed last (author time; the greater id where equal) under its name, the other beside it
+as NAME.conflict-YYYYMMDD-BLOB.EXT. What one side changed and the other deleted stays. There are never
+conflict markers in a file.
+
+Attributes are those of the two commits (of the newer one where they differ): ``binary`` and ``-merge`` make
+a conflict of every change on both sides, ``merge=union`` keeps the lines of both. A merge driver of the
+user's own is not run, since another host may not have it: such files are merged as text.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from autosync_vcs.driver import Conflict, Held, HeldKind
+from autosync_vcs.git.neutral import neutral
+from autosync_vcs.git.process import Git, GitFailed
+from autosync_vcs.git.repository import Repository
+
+NAME_LIMIT_BYTES = 255
+EXTENSION_LIMIT_BYTES = 32
+DIGITS = (8, 12, 16, 24, 40, 64)
+IDENTITY = "autosync"
+ADDRESS = "autosync@localhost"
+MESSAGE = "Merge changes of two hosts\n\nAutosync-Merge: automatic\n"
+LAST_SECOND = 253402300799
+"""The end of the year 9999, where ``time.strftime`` ends."""
+
+_GITLINK = "160000"
+_REGULAR = ("100644", "100755")
+_MIXED = {b"CONFLICT (rename/rename)", b"CONFLICT (rename involved in collision)"}
+"""Where git reports these, a stage may hold its own attempt at a merge, with conflict markers: we look at
+the commits instead, without renames. (git 2.39 cannot be told to leave renames alone.)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The tree of a merge, and the paths of which it holds two versions."""
+
+    tree: str
+    conflicts: tuple[Conflict, ...] = ()
+
+
+class Entry(NamedTuple):
+    mode: str
+    oid: str
+
+
+class Claim(NamedTuple):
+    """A version that wants a path; the newest wins it."""
+
+    changed_at: int
+    entry: Entry
+
+    @property
+    def rank(self) -> tuple[int, str, str]:
+        return (self.changed_at, self.entry.oid, self.entry.mode)
+
+
+class _Outcome(NamedTuple):
+    """What git says: stages by path, each entry by its stage (1 base, 2 one, 3 other)."""
+
+    tree: str
+    stages: dict[bytes, dict[int, Entry]]
+    touched: frozenset[bytes]
+    mixed: frozenset[bytes]
+
+
+def merge(repository: Repository, one: str, other: str, *, allow_unrelated: bool = False) -> Merged:
+    """Merge two commits.
+
+    Raises ``Held`` (UNRELATED) where they have no common ancestor, unless that is allowed.
+    """
+    one, other = sorted((one, other))
+    git = neutral(repository)
+    options = ("--allow-unrelated-histories",) if allow_unrelated else ()
+    try:
+        outcome = _merge_tree(git, one, other, options)
+    except GitFailed as failure:
+        if "unrelated histories" in failure.stderr:
+            raise Held(
+                HeldKind.UNRELATED,
+                "the two histories have no common root",
+                "check that both are the same repository",
+            ) from None
+        raise
+    if not outcome.stages:
+        return Merged(outcome.tree)
+    return _resolved(git, one, other, outcome)
+
+
+def merge_commit(repository: Repository, one: str, other: str, tree: str) -> str:
+    """Make the commit of a merge: the same id wherever it is made."""
+    one, other = sorted((one, other))
+    git = neutral(repository)
+    newest = max(int(line) for line in git.line("show", "-s", "--format=%ct", one, other).split("\n"))
+    date = f"@{newest} +0000"
+    environment = {
+        f"GIT_{who}_{what}": value
+        for who in ("AUTHOR", "COMMITTER")
+        for what, value in (("NAME", IDENTITY), ("EMAIL", ADDRESS), ("DATE", date))
+    }
+    arguments = ("commit-tree", "-p", one, "-p", other, "-F", "-", tree)
+    return git.varied(environment=environment)(*arguments, input=MESSAGE.encode()).stdout.decode().strip()
+
+
+# What git makes of it
+
+
+def _merge_tree(git: Git, one: str, other: str, options: tuple[str, ...]) -> _Outcome:
+    outcome = _run_merge_tree(git, one, other, options)
+    if not outcome.touched:
+        return outcome
+    with _attributes(git, one, other, outcome.touched) as directory:
+        if directory is None:
+            return outcome
+        attributed = git.varied(environment={"GIT_WORK_TREE": directory}, directory=directory)
+        return _run_merge_tree(attributed, one, other, options)
+
+
+def _run_merge_tree(git: Git, one: str, other: str, options: tuple[str, ...]) -> _Outcome:
+    result = git("merge-tree", "--write-tree", "-z", "--messages", *options, one, other, allow=(0, 1))
+    fields = iter(result.stdout.split(b"\0"))
+    tree = next(fields).decode()
+    stages: dict[bytes, dict[int, Entry]] = {}
+    displaced = re.compile(rb"~(?:%s|%s)(?:_\d+)?\Z" % (one.encode(), other.encode()))
+    for field in fields:
+        if not field:
+            break
+        words, _, path = field.partition(b"\t")
+        mode, oid, stage = words.decode().split(" ")
+        stages.setdefault(displaced.sub(b"", path), {})[int(stage)] = Entry(mode, oid)
+    touched: set[bytes] = set()
+    mixed: set[bytes] = set()
+    for kind, paths in _messages(fields):
+        named = {displaced.sub(b"", path) for path in paths}
+        touched |= named
+        if kind in _MIXED:
+            mixed |= named
+    return _Outcome(tree, stages, frozenset(touched), frozenset(mixed))
+
+
+def _messages(fields: Iterator[bytes]) -> Iterator[tuple[bytes, list[bytes]]]:
+    """Give the kind of each message and the paths that it is about."""
+    for field in fields:
+        if not field.isdigit():  # the end, or advice on submodules in free text
+            return
+        paths = [next(fields) for _ in range(int(field))]
+        yield next(fields), paths
+        next(fields)
+
+
+@contextmanager
+def _attributes(git: Git, one: str, other: str, paths: Iterable[bytes]) -> Iterator[str | None]:
+    """Give a directory that holds the ``.gitattributes`` that concern the paths, None without any."""
+    directories = {b""} | {parent for path in paths for parent in parents(path)}
+    names = sorted(directory + b".gitattributes" for directory in directories)
+    newer, older = sorted(
+        (one, other), key=lambda commit: (_committed_at(git, commit), commit), reverse=True
+    )
+    found = _lookup(git, older, names) | _lookup(git, newer, names)
+    files = {name: oid for name, (kind, oid) in found.items() if kind == "blob"}
+    if not files:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(
+        prefix="attributes-", dir=os.path.dirname(os.fsdecode(git.directory))
+    ) as directory:
+        for name, oid in files.items():
+            path = os.path.join(os.fsencode(directory), name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as file:
+                file.write(git("cat-file", "blob", oid).stdout)
+        yield os.fsdecode(directory)
+
+
+def _committed_at(git: Git, commit: str) -> int:
+    return int(git.line("show", "-s", "--format=%ct", commit))
+
+
+def parents(path: bytes) -> Iterator[bytes]:
+    """Give the directories above a path, each with its final slash, the outermost first."""
+    end = path.find(b"/")
+    while end >= 0:
+        yield path[: end + 1]
+        end = path.find(b"/", end + 1)
+
+
+def _lookup(git: Git, treeish: str, names: Iterable[bytes]) -> dict[bytes, tuple[str, str]]:
+    """Give the kind and id of those of the names that exist in a tree."""
+    names = list(names)
+    question = b"".join(treeish.encode() + b":" + name + b"\0" for name in names)
+    answer = git("cat-file", "-z", "--batch-check=%(objecttype) %(objectname)", input=question).stdout
+    found = {}
+    for name, line in zip(names, _answers(answer, names, treeish), strict=True):
+        kind, _, oid = line.partition(" ")
+        if kind in ("blob", "tree", "commit"):
+            found[name] = (kind, oid)
+    return found
+
+
+def _answers(answer: bytes, names: list[bytes], treeish: str) -> Iterator[str]:
+    """Split what cat-file says, where a missing name with a newline in it spans several lines."""
+    at = 0
+    for name in names:
+        missing = treeish.encode() + b":" + name + b" missing\n"
+        end = at + len(missing) if answer.startswith(missing, at) else answer.index(b"\n", at) + 1
+        yield "" if answer.startswith(missing, at) else answer[at : end - 1].decode()
+        at = end
+
+
+# What we make of what git could not
+
+
+def _resolved(git: Git, one: str, other: str, outcome: _Outcome) -> Merged:
+    changed_at = {2: _last_changes(git, one, other), 3: _last_changes(git, other, one)}
+    tips = {2: _authored_at(git, one), 3: _authored_at(git, other)}
+    unmerged = outcome.stages | _originals(git, one, other, outcome.mixed)
+    occupied = _lookup(git, outcome.tree, unmerged)
+    result: dict[bytes, Entry] = {}
+    losers: list[tuple[bytes, Claim]] = []
+    conflicts: dict[bytes, list[bytes]] = {}
+    for path, stages in sorted(unmerged.items()):
+        claims: dict[int, Claim] = {
+            side: Claim(changed_at[side].get(path, tips[side]), stages[side])
+            for side in (2, 3)
+            if side in stages
+        }
+        winner, lost = _judged(claims, stages.get(1), is_directory=occupied.get(path, ("",))[0] == "tree")
+        if winner:
+            result[path] = winner
+        losers += [(path, claim) for claim in lost if claim.entry.mode != _GITLINK]
+        if lost:
+            conflicts[path] = []
+    names = _Names(git, outcome.tree, result)
+    for path, claim in losers:
+        copy = names.find(path, claim)
+        result[copy] = claim.entry
+        conflicts[path].append(copy)
+    tree = _write(git, one, other, outcome.tree, unmerged, result)
+    return Merged(tree, tuple(Conflict(path, tuple(copies)) for path, copies in conflicts.items()))
+
+
+def _originals(git: Git, one: str, other: str, paths: frozenset[bytes]) -> dict[bytes, dict[int, Entry]]:
+    """Give the stages of these paths as they are in the commits, not counting renames."""
+    if not paths:
+        return {}
+    bases = git.line("merge-base", "--all", one, other, allow=(0, 1)).split()
+    base = min(bases) if bases else git.line("hash-object", "-t", "tree", "--stdin")
+    changed = {2: differences(git, base, one), 3: differences(git, base, other)}
+    result: dict[bytes, dict[int, Entry]] = {}
+    for path in paths:
+        sides = {side: found[path] for side, found in changed.items() if path in found}
+        stages = {side: new for side, (_, new) in sides.items() if new}
+        old = next((old for old, _ in sides.values() if old), None)
+        if sides:
+            result[path] = stages | ({1: old} if old else {})
+    return result
+
+
+def differences(git: Git, old: str, new: str) -> dict[bytes, tuple[Entry | None, Entry | None]]:
+    """Give what differs between two trees or commits by path: its old and its new entry."""
+    fields = git("diff-tree", "-r", "-z", "--raw", "--no-renames", old, new).stdout.split(b"\0")
+    result = {}
+    for words, path in zip(fields[::2], fields[1::2], strict=False):
+        old_mode, new_mode, old_oid, new_oid, _ = words.decode().removeprefix(":").split(" ")
+        result[path] = (_entry(old_mode, old_oid), _entry(new_mode, new_oid))
+    return result
+
+
+def _entry(mode: str, oid: str) -> Entry | None:
+    return None if mode == "000000" else Entry(mode, oid)
+
+
+def _judged(
+    claims: dict[int, Claim], base: Entry | None, *, is_directory: bool
+) -> tuple[Entry | None, list[Claim]]:
+    """Tell which version gets the path, and which ones another name."""
+    ranked = sorted(claims.values(), key=lambda claim: claim.rank, reverse=True)
+    if not ranked:
+        return None, []
+    if is_directory:
+        return None, ranked[:1] if len({claim.entry.oid for claim in ranked}) == 1 else ranked
+    if len(ranked) == 2 and all(claim.entry.mode in _REGULAR for claim in ranked):
+        mode = _mode(claims[2].entry.mode, claims[3].entry.mode, base)
+        ranked = [Claim(claim.changed_at, Entry(mode, claim.entry.oid)) for claim in ranked]
+    return ranked[0].entry, [claim for claim in ranked[1:] if claim.entry != ranked[0].entry]
+
+
+def _mode(one: str, other: str, base: Entry | None) -> str:
+    if one == other or (base and other == base.mode):
+        return one
+    return other if base and one == base.mode else "100755"
+
+
+def _last_changes(git: Git, side: str, excluded: str) -> dict[bytes, int]:
+    """Tell when each path was last changed on one side only: author time, UTC seconds."""
+    listing = git(
+        "log", "--no-merges", "--no-renames", "--root", "-z", "--name-only", "--format=%x00@%at", side,
+        f"^{excluded}",
+    ).stdout  # fmt: skip
+    changed_at: dict[bytes, int] = {}
+    now, before = 0, b"names"
+    for field in listing.split(b"\0"):
+        if not field:
+            before = b"nothing"
+        elif before == b"nothing":
+            now, before = int(field.strip()[1:] or b"0"), b"time"
+        else:
+            path = field.removeprefix(b"\n") if before == b"time" else field
+            changed_at[path] = max(now, changed_at.get(path, now))
+            before = b"names"
+    return changed_at
+
+
+def _authored_at(git: Git, commit: str) -> int:
+    return int(git.line("show", "-s", "--format=%at", commit) or "0")
+
+
+class _Names:
+    """Finds names for the versions that lose theirs."""
+
+    def __init__(self, git: Git, tree: str, taken: Mapping[bytes, Entry]) -> None:
+        self._git = git
+        self._tree = tree
+        self._taken = taken
+
+    def find(self, path: bytes, claim: Claim) -> bytes:
+        """Give a name that is free, or that holds this very content already."""
+        for digits in DIGITS:
+            name = conflict_name(path, claim.changed_at, claim.entry.oid, digits)
+            if name in self._taken:
+                if self._taken[name] == claim.entry:
+                    return name
+                continue
+            there = _lookup(self._git, self._tree, [name]).get(name)
+            if there is None or there == ("blob", claim.entry.oid):
+                return name
+        raise Held(
+            HeldKind.REPOSITORY, f"there is no free name for a second version of {os.fsdecode(path)}"
+        )
+
+
+def conflict_name(path: bytes, changed_at: int, oid: str, digits: int = DIGITS[0]) -> bytes:
+    """Give the name for the version that loses ``path``; ``changed_at`` in UTC seconds."""
+    directory, slash, name = path.rpartition(b"/")
+    stem, extension = os.path.splitext(name)
+    if len(extension) > EXTENSION_LIMIT_BYTES:
+        stem, extension = name, b""
+    day = time.strftime("%Y%m%d", time.gmtime(min(max(changed_at, 0), LAST_SECOND)))
+    suffix = f".conflict-{day}-{oid[:digits]}".encode() + extension
+    return directory + slash + _cut(stem, NAME_LIMIT_BYTES - len(suffix)) + suffix
+
+
+def _cut(stem: bytes, size: int) -> bytes:
+    if len(stem) <= size:
+        return stem
+    while size and stem[size] & 0xC0 == 0x80:
+        size -= 1
+    return stem[:size]
+
+
+def _write(
+    git: Git,
+    one: str,
+    other: str,
+    tree: str,
+    unmerged: Collection[bytes],
+    result: Mapping[bytes, Entry],
+) -> str:
+    """Write the tree that git began with our entries in place of those that it could not merge."""
+    with tempfile.TemporaryDirectory(
+        prefix="merge-", dir=os.path.dirname(os.fsdecode(git.directory))
+    ) as directory:
+        index = git.varied(environment={"GIT_INDEX_FILE": directory + "/index"})
+        index("read-tree", tree)
+        gone = [*unmerged, *_moved_names(index, one, other, unmerged)]
+        lines = [f"0 {'0' * len(tree)}\t".encode() + path for path in gone]
+        lines += [f"{mode} {oid} 0\t".encode() + path for path, (mode, oid) in sorted(result.items())]
+        index("update-index", "-z", "--index-info", input=b"".join(line + b"\0" for line in lines))
+        return index.line("write-tree")
+
+
+def _moved_names(index: Git, one: str, other: str, unmerged: Collection[bytes]) -> list[bytes]:
+    """Give the names to which git moved what it found in each other's way."""
+    moved = re.compile(rb"(.*)~(?:%s|%s)(?:_\d+)?\Z" % (one.encode(), other.encode()), re.DOTALL)
+    listed = index("ls-files", "-z").stdout.split(b"\0")
+    return [name for name in listed if (found := moved.match(name)) and found[1] in unmerged]
