@@ -19,10 +19,13 @@ import zmq
 import zmq.utils.monitor
 
 from autosync_common import messages
+from autosync_common.answers import Answer, Deferred, Handler, Refused
 from autosync_common.errors import TemporaryError, UserError
 from autosync_common.loop import Loop, Timer
 from autosync_common.messages import BusHeartbeat, BusSubscribed, Message, Payload
 from autosync_common.tracker import Tracker
+
+__all__ = ["ERROR_CODES", "Deferred", "Publisher", "Refused", "Responder", "Subscriber", "end", "request"]
 
 HEARTBEAT_DELAYS_S = (0.5, 2.0, 8.0)
 HEARTBEAT_INTERVAL_S = 30.0
@@ -33,43 +36,6 @@ QUEUE_LIMIT_MESSAGES = 10_000
 MESSAGES_AT_ONCE = 1_000
 LAST_WORDS_MS = 500
 IPC_PATH_LIMIT_BYTES = 107
-
-ERROR_CODES = (
-    "malformed", "unknown-request", "bad-argument", "unknown-repository", "unknown-root", "not-allowed",
-    "busy", "failed",
-)  # fmt: skip
-"""The closed list of ``code`` in an answer that is not ``ok``."""
-
-
-class Refused(Exception):
-    """An answer that is not ``ok``: ``code`` is one of ``ERROR_CODES``."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(code, message)
-        self.code = code
-        self.message = message
-
-
-class Deferred:
-    """An answer that comes later: a handler gives it back and calls ``answer`` once."""
-
-    def __init__(self) -> None:
-        self._send: Callable[[Mapping[str, Any]], None] | None = None
-        self._fields: Mapping[str, Any] | None = None
-
-    def answer(self, fields: Mapping[str, Any]) -> None:
-        self._fields = fields
-        if self._send is not None:
-            self._send(fields)
-
-    def send_by(self, send: Callable[[Mapping[str, Any]], None]) -> None:
-        self._send = send
-        if self._fields is not None:
-            send(self._fields)
-
-
-Answer = Mapping[str, Any] | Deferred
-Handler = Callable[[Mapping[str, Any]], Answer]
 
 
 class Publisher:

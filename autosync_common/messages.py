@@ -118,6 +118,7 @@ class VcsPushed(Payload):
     branch: str
     revision: str
     host: str
+    host_id: str = ""
     commits: int = 1
 
     def key(self) -> str:
@@ -187,6 +188,7 @@ class PeerAnnounced(Payload):
     repository: str
     revision: str
     host: str
+    host_id: str = ""
     url: str = ""
     branch: str = ""
 
@@ -198,9 +200,10 @@ class PeerHas(Payload):
     repository: str
     revision: str
     host: str
+    host_id: str = ""
 
     def key(self) -> str:
-        return f"{self.repository} {self.host}"
+        return f"{self.repository} {self.host} {self.host_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autosync_common import messages
+from autosync_common.answers import Refused
 from autosync_common.arguments import COMMON_OPTIONS, Finished, number, parse
 from autosync_common.errors import DONE, PERMANENT, SIGNALLED, TEMPORARY, AutosyncError, UserError
 from autosync_common.lines import LineReader, LineWriter, TooLong
@@ -29,7 +30,8 @@ from autosync_common.loop import Loop
 from autosync_common.messages import Message, Payload
 
 if TYPE_CHECKING:
-    from autosync_common.bus import Handler, Publisher, Responder, Subscriber
+    from autosync_common.answers import Handler
+    from autosync_common.bus import Publisher, Responder, Subscriber
 
 __all__ = ["COMMON_OPTIONS", "Stage", "StageOptions", "guard", "number", "options_of", "parse"]
 
@@ -152,7 +154,7 @@ class Stage:
         timeout_s: float = 5.0,
     ) -> None:
         """Ask another stage without waiting; ``on_answer`` gets the fields or why there are none."""
-        from autosync_common.bus import Refused, request  # noqa: PLC0415
+        from autosync_common.bus import request  # noqa: PLC0415
 
         def ask() -> None:
             answer: Mapping[str, Any] | Exception

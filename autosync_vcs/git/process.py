@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import weakref
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,7 +145,7 @@ class Git:
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a command that lives on; its stdin, stdout and stderr are pipes."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             self.command(*arguments),
             cwd=self.directory,
             env=self.environment(),
@@ -153,6 +154,8 @@ class Git:
             stderr=subprocess.PIPE,
             process_group=0,
         )
+        _running.add(process)
+        return process
 
     def command(self, *arguments: str) -> tuple[str, ...]:
         settings = (part for one in (*_SETTINGS, *self._settings) for part in ("-c", one))
@@ -175,6 +178,16 @@ class Git:
             "GIT_OPTIONAL_LOCKS": "0",
         }
         return kept | fixed | self._environment
+
+
+_running: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
+
+
+def stop_all() -> None:
+    """End every git that still runs, with what it started: the process itself is about to end."""
+    for process in tuple(_running):
+        if process.poll() is None:
+            stop(process)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

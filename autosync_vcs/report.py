@@ -1,0 +1,109 @@
+"""What is told of a repository: its state in one word, why, and what to do. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from autosync_common.messages import RepositoryState, VcsState, plain
+from autosync_common.sentences import printable
+from autosync_vcs.driver import Quarantined, Standing
+from autosync_vcs.events import Settings
+from autosync_vcs.state import Hold, Local, Network, State
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    name: str
+    root: str
+    repository: str
+    state: State
+    settings: Settings
+    standing: Standing | None
+    quarantined: tuple[str, ...]
+    now: float
+    """Of the clock that the state's times are of."""
+    wall: float
+    """The same moment in UTC seconds."""
+
+
+def state(facts: Facts) -> VcsState:
+    """Give the message that tells the state."""
+    known = facts.state
+    standing = facts.standing or Standing(None, "", None, None, None)
+    hold = known.held or known.barred
+    word = _word(known)
+    retry_at = known.retry_at if known.network is Network.OFFLINE else None
+    since = hold.since if hold else known.offline_since
+    return VcsState(
+        root=facts.root,
+        repository=facts.repository,
+        name=facts.name,
+        state=word,
+        reason=_reason(known, hold, word),
+        remedy=hold.remedy if hold and word == "held" else "",
+        since=_wall(facts, since) if word in {"held", "offline"} else None,
+        head=standing.head,
+        branch=standing.branch or None,
+        url=standing.url,
+        ahead=standing.ahead,
+        behind=standing.behind,
+        pending=len(known.dirty | known.pending | known.in_hand),
+        retry_at=_wall(facts, retry_at),
+        quarantined=facts.quarantined,
+        conflicts=standing.conflicts,
+        news_within_s=_news_within_s(facts) if standing.url and facts.settings.network else None,
+    )
+
+
+def fields(facts: Facts) -> dict[str, Any]:
+    """Give the same as JSON values."""
+    return plain(state(facts))
+
+
+def differs(one: VcsState, other: object) -> bool:
+    """Tell whether the difference is worth a message: times of the next try alone are not."""
+    if not isinstance(other, VcsState):
+        return True
+    return dataclasses.replace(one, since=None) != dataclasses.replace(other, since=None)
+
+
+def quarantined(one: Quarantined) -> str:
+    return f"{printable(os.fsdecode(one.path))}: {one.reason}"
+
+
+def _word(known: State) -> RepositoryState:
+    if known.paused:
+        return "paused"
+    if known.held is not None or known.barred is not None:
+        return "held"
+    if known.offline_since is not None:
+        return "offline"
+    working = known.local is not Local.IDLE or known.network in {Network.FETCHING, Network.PUSHING}
+    wanted = known.dirty or known.rescan or known.integrate or known.push_at is not None
+    if working or wanted or not known.recovered:
+        return "busy"
+    return "waiting" if known.pending else "in step"
+
+
+def _reason(known: State, hold: Hold | None, word: RepositoryState) -> str:
+    if word == "held" and hold is not None:
+        return hold.reason
+    if word == "offline":
+        return known.offline_reason
+    if word == "busy":
+        doing = [known.local.value] * (known.local is not Local.IDLE)
+        doing += [known.network.value] * (known.network in {Network.FETCHING, Network.PUSHING})
+        return ", ".join(doing)
+    return ""
+
+
+def _wall(facts: Facts, time: float | None) -> float | None:
+    return None if time is None else round(facts.wall + time - facts.now, 1)
+
+
+def _news_within_s(facts: Facts) -> float:
+    settings = facts.settings
+    return settings.poll_interval_told_s if facts.state.told else settings.poll_interval_s
