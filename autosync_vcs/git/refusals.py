@@ -1,0 +1,276 @@
+"""What a failed fetch or push means: wait, ask a person, or merge first. Pure.
+
+git tells it in English only (it runs with ``LC_ALL=C.UTF-8``); the words here were collected from real
+failures. Rows are tried in order, the first that matches wins. What no row knows is taken for something
+that waiting may heal, with git's words, so that nobody is left without an explanation.
+"""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from autosync_vcs.driver import Held, HeldKind, Offline, Rejected
+
+WORDS_LIMIT = 200
+"""So much of what somebody else's server says is passed on, in characters."""
+
+Failure = Held | Offline | Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a remote is, as its URL says."""
+
+    url: str
+    """As it may be shown and sent to others: without user and password where it is http."""
+    kind: Literal["ssh", "http", "git", "file"]
+    host: str
+    """For people: ``vps``; for a file remote its path."""
+    login: str = ""
+    """What ssh is given: ``vps``, ``-p 2222 git@vps``."""
+
+
+_SCP_LIKE = re.compile(r"(?:(?P<user>[^@/]+)@)?(?P<host>\[[^\]]+\]|[^:/\[]+):(?P<path>.*)", re.DOTALL)
+
+
+def place(url: str) -> Place:
+    """Take a URL apart, as git understands it (after insteadOf)."""
+    parts = urllib.parse.urlsplit(url) if "://" in url else None
+    if parts is None:
+        near = _SCP_LIKE.fullmatch(url)
+        if near is None:
+            return Place(url, "file", url)
+        host = near["host"].strip("[]")
+        return Place(url, "ssh", host, f"{near['user']}@{host}" if near["user"] else host)
+    host = parts.hostname or ""
+    if parts.scheme in ("ssh", "git+ssh", "ssh+git"):
+        login = f"{parts.username}@{host}" if parts.username else host
+        return Place(url, "ssh", host, f"-p {parts.port} {login}" if parts.port else login)
+    if parts.scheme in ("http", "https"):
+        bare = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+        return Place(bare.geturl(), "http", host)
+    if parts.scheme == "file":
+        return Place(url, "file", urllib.parse.unquote(parts.path))
+    return Place(url, "git", host)
+
+
+def of_failure(stderr: str, at: Place) -> Failure:
+    """Tell what it means that git could not talk to the remote, from its stderr."""
+    for pattern, meaning in _ROWS:
+        found = re.search(pattern, stderr, re.IGNORECASE | re.MULTILINE)
+        if found:
+            return meaning(at, found, stderr)
+    return Offline(f"{at.host}: {_last_words(stderr)}")
+
+
+def of_push(stdout: str, stderr: str, at: Place) -> Failure:
+    """Tell what it means that ``git push --porcelain`` ended with an error."""
+    refused = [line.split("\t") for line in stdout.splitlines() if line.startswith("!\t")]
+    if not refused:
+        if re.search(r"^(error|fatal): failed to push some refs", stderr, re.MULTILINE) and not re.search(
+            r"^fatal: |^remote: ", stderr, re.MULTILINE
+        ):
+            return _hook_refuses(stderr)
+        return of_failure(stderr, at)
+    summary = refused[0][-1]
+    if summary.startswith("[rejected]") or re.search(_RACES, summary):
+        return Rejected(summary)
+    if re.search(r"no space left|disk quota|file too large", stderr, re.IGNORECASE):
+        return _hub_is_full(at)
+    if "unpacker error" in summary or "unable to create temporary object" in stderr:
+        words = _remote_words(stderr) or _last_words(stderr)
+        return Held(HeldKind.REFUSED, f"{at.host} cannot store what we push: {words}", "mend it there")
+    if summary.startswith("[remote failure]"):
+        return of_failure(stderr, at)
+    reason = re.sub(r"^\[[^\]]*\]\s*\(?|\)$", "", summary)
+    return hub_refuses(_remote_words(stderr) or reason)
+
+
+def hub_refuses(words: str) -> Held:
+    return Held(
+        HeldKind.REFUSED, f'the hub refuses: "{words}"', "these words are the hub's, see its settings"
+    )
+
+
+def key_refused(at: Place, words: str = "Permission denied") -> Held:
+    return Held(
+        HeldKind.LOGIN,
+        f"{at.host} refuses this host's key ({words})",
+        f"ssh-copy-id {at.login}. Tried again when a key appears",
+    )
+
+
+def key_is_locked(agent_answers: bool) -> Held:
+    agent = "the agent does not have it" if agent_answers else "no agent answers"
+    return Held(
+        HeldKind.LOGIN,
+        f"the ssh key has a passphrase and {agent}",
+        "ssh-add. Tried again when an agent appears",
+    )
+
+
+_RACES = "fetch first|non-fast-forward|failed to update ref|cannot lock ref|incorrect old value"
+"""Somebody pushed between our look and our push."""
+
+
+def _hook_refuses(stderr: str) -> Held:
+    lines = [
+        line for line in stderr.splitlines() if line.strip() and not line.startswith("error: failed to")
+    ]
+    words = _cut(" ".join(lines)) or "it says nothing"
+    return Held(HeldKind.HOOK, f"your pre-push hook refuses: {words}", "mend what it complains about")
+
+
+def _hub_is_full(at: Place) -> Held:
+    return Held(
+        HeldKind.REFUSED, f"no space on the disk of {at.host}; what we push is refused", "make room there"
+    )
+
+
+def _unknown_host_key(at: Place, _: re.Match[str], __: str) -> Failure:
+    return Held(
+        HeldKind.LOGIN,
+        f"the host key of {at.host} is not known",
+        f"run `ssh {at.login} true` once, compare the fingerprint, say yes",
+    )
+
+
+def _changed_host_key(at: Place, _: re.Match[str], __: str) -> Failure:
+    return Held(
+        HeldKind.LOGIN,
+        f"the host key of {at.host} has changed, so somebody may pretend to be it",
+        f"find out why; then ssh-keygen -R {at.host} and `ssh {at.login} true`",
+    )
+
+
+def _key_refused(at: Place, found: re.Match[str], _: str) -> Failure:
+    return key_refused(at, found[1] if found.re.groups else "Permission denied")
+
+
+def _wants_password(at: Place, _: re.Match[str], __: str) -> Failure:
+    return Held(
+        HeldKind.LOGIN,
+        f"{at.host} wants a user name and password, and git has none that it accepts",
+        "git config --global credential.helper store, then git fetch once by hand",
+    )
+
+
+def _bad_certificate(at: Place, found: re.Match[str], _: str) -> Failure:
+    return Held(
+        HeldKind.LOGIN,
+        f"the certificate of {at.host} is not trusted ({_cut(found[0])})",
+        "http.sslCAInfo in git's configuration, if it is your own server",
+    )
+
+
+def _forbidden(at: Place, _: re.Match[str], stderr: str) -> Failure:
+    words = _remote_words(stderr) or "403 forbidden"
+    return Held(HeldKind.LOGIN, f'{at.host} does not let us in: "{words}"', "see your rights there")
+
+
+def _no_repository(at: Place, _: re.Match[str], __: str) -> Failure:
+    return Held(
+        HeldKind.REFUSED,
+        f"there is no repository {at.url}",
+        "make it there (git init --bare -b main), or git remote set-url",
+    )
+
+
+def _hub_of_another(at: Place, found: re.Match[str], stderr: str) -> Failure:
+    command = re.search(r"git config --global --add safe\.directory .*", stderr)
+    return Held(
+        HeldKind.LOGIN,
+        f"{found[1]} belongs to another user, so git does not trust it",
+        command[0] if command else "git config --global --add safe.directory",
+    )
+
+
+def _hub_full(at: Place, _: re.Match[str], __: str) -> Failure:
+    return _hub_is_full(at)
+
+
+def _disk_full(_: Place, __: re.Match[str], ___: str) -> Failure:
+    return Held(HeldKind.SPACE, "no space on the disk of the repository", "make room")
+
+
+def _not_accepted(at: Place, found: re.Match[str], _: str) -> Failure:
+    return Held(
+        HeldKind.REPOSITORY,
+        f"what {at.host} sends is damaged or hostile and was not accepted ({_cut(found[1])})",
+        "git fsck there; nothing of it was taken",
+    )
+
+
+def _locked(_: Place, found: re.Match[str], __: str) -> Failure:
+    return Held(HeldKind.LOCK, f"another git holds {_cut(found[1])}", "it is tried again")
+
+
+def _not_writable(_: Place, found: re.Match[str], __: str) -> Failure:
+    return Held(
+        HeldKind.REPOSITORY, f"git's metadata cannot be written ({_cut(found[0])})", "mend its permissions"
+    )
+
+
+def _offline(words: str) -> Callable[[Place, re.Match[str], str], Failure]:
+    return lambda at, found, _: Offline(f"{at.host}: {found.expand(words)}")
+
+
+_ROWS: tuple[tuple[str, Callable[[Place, re.Match[str], str], Failure]], ...] = (
+    (r"REMOTE HOST IDENTIFICATION HAS CHANGED", _changed_host_key),
+    (r"Host key verification failed|host key is known for", _unknown_host_key),
+    (r"(Permission denied \([^)]*\))", _key_refused),
+    (r"(Too many authentication failures)", _key_refused),
+    (r"could not read (?:Username|Password)|Authentication failed|error: 401", _wants_password),
+    (r"(?:SSL )?certificate (?:problem|verification).*|SSL: .*subject name.*", _bad_certificate),
+    (r"error: 403", _forbidden),
+    (r"dubious ownership in repository at '(.*)'", _hub_of_another),
+    (r"does not appear to be a git repository|repository .*not found|error: 404", _no_repository),
+    (r"^remote: .*No space left on device|^remote: .*disk quota", _hub_full),
+    (r"No space left on device|Disk quota exceeded", _disk_full),
+    (r"fsck error in packed object.*|^error: (object \S+: .*)", _not_accepted),
+    (r"(inflate: .*|pack .*corrupt.*|did not send all necessary objects.*)", _not_accepted),
+    (r"(refs/\S+)': Unable to create .*\.lock'?: File exists", _locked),
+    (r"(shallow\.lock|\S+\.lock)'?: File exists", _locked),
+    (
+        r"^(?:error|fatal): .*(?:insufficient permission|Permission denied|Read-only file system)",
+        _not_writable,
+    ),
+    (r"Could not resolve host", _offline("its address cannot be found")),
+    (r"Connection refused|Couldn't connect", _offline("connection refused")),
+    (r"No route to host", _offline("no route to it")),
+    (r"Network is unreachable", _offline("the network is unreachable")),
+    (r"timed out|timeout|too slow|no answer in time", _offline("connection timed out")),
+    (r"returned error: (5\d\d|429)", _offline(r"it answers with error \1")),
+    (
+        r"Connection (?:closed|reset)|hung up|disconnect|early EOF|Broken pipe|unexpected EOF|RPC failed",
+        _offline("the connection broke"),
+    ),
+)
+
+
+_PROGRESS = re.compile(r"(?:\w+ing \w+: +\d+%|Total \d+).*")
+
+
+def _remote_words(stderr: str) -> str:
+    """Give what the hub itself said, in one line."""
+    lines = (
+        line.removeprefix("remote:").strip() for line in stderr.splitlines() if line.startswith("remote:")
+    )
+    told = (line.removeprefix("error: ") for line in lines if line and not _PROGRESS.fullmatch(line))
+    return _cut(" ".join(told))
+
+
+def _last_words(stderr: str) -> str:
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    telling = [line for line in lines if line.startswith(("fatal: ", "error: "))] or lines[-1:]
+    return _cut(telling[0].partition(": ")[2] or telling[0]) if telling else "it said nothing"
+
+
+def _cut(words: str) -> str:
+    printable = "".join(c if c.isprintable() else " " for c in words)
+    flat = " ".join(printable.split())
+    return flat if len(flat) <= WORDS_LIMIT else flat[: WORDS_LIMIT - 3] + "..."

@@ -1,0 +1,264 @@
+"""The other end: which remote and branch, fetch of just that branch, push of just one commit.
+
+Its half of the driver runs beside the local half, so nothing here touches HEAD, the index or a file of the
+user's: it writes the remote's tracking reference and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import IO, NamedTuple
+
+from autosync_common.errors import UserError
+from autosync_vcs.driver import Held, HeldKind, Offline, Rejected
+from autosync_vcs.git import refusals
+from autosync_vcs.git.process import Git, GitFailed, GitTimedOut, stop
+from autosync_vcs.git.repository import Repository, resolve
+from autosync_vcs.git.ssh import Ssh
+
+STALL_TIMEOUT_S = 1800.0
+"""Without any progress for so long a transfer is given up. Hooks count: a user's pre-push may run tests."""
+READ_SIZE = 65536
+STDERR_LIMIT = 65536
+"""So much of the end of stderr is kept: with progress it may be long."""
+NO_INDEX = {"GIT_INDEX_FILE": "/nonexistent"}
+"""push and diff-tree read the whole index for nothing, unless there is none."""
+
+
+class Choice(NamedTuple):
+    """A remote's name, and the branch there."""
+
+    name: str
+    branch: str
+
+
+@dataclass(frozen=True, slots=True)
+class Advertised:
+    """What a remote has: ids by branch, and the branch that its HEAD names (which may not exist)."""
+
+    branches: Mapping[str, str] = field(default_factory=dict)
+    default: str | None = None
+
+    def adoptable(self) -> str | None:
+        """Give the branch that somebody without one of their own would mean; None if that is open."""
+        if self.default in self.branches:
+            return self.default
+        return next(iter(self.branches)) if len(self.branches) == 1 else None
+
+
+def choose(repository: Repository, branch: str, wanted: str | None = None) -> Choice | None:
+    """Give the remote to sync a local branch with; None where there is none.
+
+    The one that is wanted; else the branch's upstream; else ``origin``; else the only one. Raises
+    ``UserError`` where that leaves a choice.
+    """
+    git = repository.git()
+    names = git.line("remote").splitlines()
+    upstream = git.line("config", f"branch.{branch}.remote", allow=(0, 1))
+    merge = git.line("config", f"branch.{branch}.merge", allow=(0, 1)).removeprefix("refs/heads/")
+    subject = os.fsdecode(repository.top)
+    if wanted is not None and wanted not in names:
+        raise UserError(subject, f"has no remote {wanted}", f"git remote add {wanted} URL")
+    name = wanted or (upstream if upstream in names else None) or ("origin" if "origin" in names else None)
+    if name is None and len(names) > 1:
+        raise UserError(
+            subject,
+            f"has several remotes ({', '.join(names)}), and none is called origin",
+            f"git branch --set-upstream-to=REMOTE/{branch}, or `remote = REMOTE` in the configuration",
+        )
+    name = name or (names[0] if names else None)
+    if name is None:
+        return None
+    return Choice(name, merge if merge and upstream == name else branch)
+
+
+class Remote:
+    """One branch of one remote. Not for two threads at once, except ``stop``."""
+
+    def __init__(
+        self, repository: Repository, choice: Choice, *, runtime_directory: str | None = None
+    ) -> None:
+        """``runtime_directory`` is where ssh's connections are kept; without it each call has its own."""
+        self.name, self.branch = choice
+        self._repository = repository
+        self._runtime_directory = runtime_directory
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopped = False
+        self._hook = repository.git().line(
+            "rev-parse", "--path-format=absolute", "--git-path", "hooks/pre-push"
+        )
+        self._connect()
+
+    @property
+    def tracking(self) -> str:
+        """The reference that says what the remote's branch was when we last heard of it."""
+        return f"refs/remotes/{self.name}/{self.branch}"
+
+    @property
+    def url(self) -> str:
+        """Where pushes go, as it may be shown."""
+        return self._push_place.url
+
+    def known(self) -> str | None:
+        """Give what the remote's branch was when we last heard of it."""
+        return resolve(self._repository, self.tracking)
+
+    def fetch(self) -> str | None:
+        """Bring the branch here; give its commit, None where the remote has no such branch.
+
+        What arrives is checked object by object before any reference moves.
+        """
+        source = f"+refs/heads/{self.branch}:{self.tracking}"
+        try:
+            self._run(
+                self._git, "fetch", "--progress", "--no-tags", "--no-recurse-submodules",
+                "--no-auto-maintenance", "--no-write-fetch-head", "--refmap=", self.name, source,
+            )  # fmt: skip
+        except GitFailed as failure:
+            if "couldn't find remote ref" not in failure.stderr:
+                raise self._meaning(failure, self._fetch_place) from None
+            self._repository.git()("update-ref", "-d", self.tracking)
+            return None
+        return self.known()
+
+    def push(self, revision: str) -> None:
+        """Give the remote's branch this commit; runs the user's pre-push hook.
+
+        Raises ``Rejected`` where that would take commits away from the remote.
+        """
+        git = self._git if os.access(self._hook, os.X_OK) else self._git.varied(environment=NO_INDEX)
+        try:
+            self._run(
+                git, "push", "--porcelain", "--progress", "--no-follow-tags", "--recurse-submodules=no",
+                self.name, f"{revision}:refs/heads/{self.branch}",
+            )  # fmt: skip
+        except GitFailed as failure:
+            raise self._push_meaning(failure) from None
+        if self.known() != revision:  # git does it only where the configured refspec has the branch
+            self._repository.git()("update-ref", self.tracking, revision)
+
+    def advertised(self) -> Advertised:
+        """Ask for the remote's branches."""
+        try:
+            answer = self._run(self._git, "ls-remote", "--symref", self.name, "HEAD", "refs/heads/*")
+        except GitFailed as failure:
+            raise self._meaning(failure, self._fetch_place) from None
+        branches: dict[str, str] = {}
+        default = None
+        for line in os.fsdecode(answer).splitlines():
+            value, _, name = line.partition("\t")
+            if name.startswith("refs/heads/"):
+                branches[name.removeprefix("refs/heads/")] = value
+            elif name == "HEAD" and value.startswith("ref: refs/heads/"):
+                default = value.removeprefix("ref: refs/heads/")
+        return Advertised(branches, default)
+
+    def fetch_other(self, branch: str) -> str | None:
+        """Go over to another branch of the same remote, and fetch that."""
+        self.branch = branch
+        return self.fetch()
+
+    def hang_up(self) -> None:
+        """End kept connections."""
+        if self._ssh:
+            self._ssh.hang_up()
+
+    def stop(self) -> None:
+        """End what is under way, from another thread; nothing works afterwards."""
+        self._stopped = True
+        process = self._process
+        if process is not None:
+            stop(process)
+
+    def _connect(self) -> None:
+        """Read where the remote is; the user may have changed it."""
+        git = self._repository.git()
+        self._fetch_place = refusals.place(git.line("remote", "get-url", self.name))
+        self._push_place = refusals.place(git.line("remote", "get-url", "--push", self.name))
+        self._ssh: Ssh | None = None
+        environment: dict[str, str] = {}
+        if "ssh" in (self._fetch_place.kind, self._push_place.kind):
+            at = self._push_place if self._push_place.kind == "ssh" else self._fetch_place
+            self._ssh = Ssh(git, at, self._runtime_directory)
+            if self._ssh.command is not None:
+                environment["GIT_SSH_COMMAND"] = self._ssh.command
+        self._git = git.varied(settings=("fetch.fsckObjects=true",), environment=environment)
+
+    def _meaning(self, failure: GitFailed, at: refusals.Place) -> Exception:
+        return self._explained(refusals.of_failure(failure.stderr, at), at)
+
+    def _push_meaning(self, failure: GitFailed) -> Exception:
+        stdout = os.fsdecode(failure.stdout)
+        at = self._push_place
+        return self._explained(refusals.of_push(stdout, failure.stderr, at), at)
+
+    def _explained(self, meaning: refusals.Failure, at: refusals.Place) -> Exception:
+        if at.kind == "file" and not os.path.exists(
+            os.path.join(os.fsdecode(self._git.directory), at.host)
+        ):
+            return Offline(f"{at.host}: it is not there, perhaps not mounted")
+        if isinstance(meaning, Held) and meaning.kind is HeldKind.LOGIN and self._ssh:
+            meaning = self._ssh.explain(meaning)
+        if not isinstance(meaning, Rejected):
+            with contextlib.suppress(GitFailed):
+                self._connect()
+        return meaning
+
+    def _run(self, git: Git, *arguments: str) -> bytes:
+        """Run a command for as long as it makes progress; give its stdout.
+
+        Raises ``GitFailed``, of which only the last word of each line of progress is kept.
+        """
+        if self._ssh:
+            self._ssh.after_sleep()
+        with git.start(*arguments) as process:
+            self._process = process
+            try:
+                if self._stopped:
+                    stop(process)
+                stdout, stderr = _read_while_it_moves(process, arguments)
+            except BaseException:
+                stop(process)
+                raise
+            finally:
+                self._process = None
+        if process.returncode:
+            raise GitFailed(arguments, process.returncode, stdout, stderr)
+        return stdout
+
+
+def _read_while_it_moves(
+    process: subprocess.Popen[bytes], arguments: tuple[str, ...]
+) -> tuple[bytes, bytes]:
+    assert process.stdin and process.stdout and process.stderr
+    process.stdin.close()
+    read: dict[IO[bytes], bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
+    with selectors.DefaultSelector() as selector:
+        for stream in read:
+            selector.register(stream, selectors.EVENT_READ, stream)
+        deadline = time.monotonic() + STALL_TIMEOUT_S
+        while selector.get_map():
+            ready = selector.select(max(0.0, deadline - time.monotonic()))
+            if not ready:
+                raise GitTimedOut(arguments, -1, b"", b"no answer in time")
+            deadline = time.monotonic() + STALL_TIMEOUT_S
+            for key, _ in ready:
+                stream = key.data
+                data = os.read(stream.fileno(), READ_SIZE)
+                if not data:
+                    selector.unregister(stream)
+                read[stream] += data
+            del read[process.stderr][:-STDERR_LIMIT]
+    process.wait()
+    return bytes(read[process.stdout]), _without_progress(bytes(read[process.stderr]))
+
+
+def _without_progress(stderr: bytes) -> bytes:
+    """Drop what a terminal would have overwritten."""
+    return b"\n".join(line.rpartition(b"\r")[2] for line in stderr.replace(b"\r\n", b"\n").split(b"\n"))

@@ -1,0 +1,333 @@
+"""Remotes of real git: choosing one, fetching, pushing, and what each refusal means."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+from autosync_common.errors import UserError
+from autosync_vcs.driver import Held, HeldKind, Offline, Rejected
+from autosync_vcs.git.remote import Advertised, Choice, Remote, choose
+from autosync_vcs.git.repository import discover
+from tests.helpers.gitbox import clone, commit, git, head, make_hub, make_pair, make_repository
+from tests.helpers.waiting import eventually
+
+
+def remote_of(work: Path) -> Remote:
+    choice = choose(discover(str(work)), git(work, "symbolic-ref", "--short", "HEAD"))
+    assert choice is not None
+    return Remote(discover(str(work)), choice)
+
+
+def install_hook(repository: Path, name: str, script: str) -> None:
+    hook = repository / "hooks" / name
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\n{script}\n")
+    hook.chmod(0o755)
+
+
+# choose
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Path:
+    return make_repository(tmp_path / "work", {"a": "one\n"})
+
+
+def chosen(work: Path, wanted: str | None = None) -> Choice | None:
+    return choose(discover(str(work)), "main", wanted)
+
+
+def test_without_a_remote_there_is_nothing_to_sync_with(alone: Path) -> None:
+    assert chosen(alone) is None
+
+
+def test_the_only_remote_is_taken_whatever_its_name(alone: Path) -> None:
+    git(alone, "remote", "add", "vps", "vps:notes.git")
+    assert chosen(alone) == ("vps", "main")
+
+
+def test_of_several_remotes_origin_is_taken(alone: Path) -> None:
+    git(alone, "remote", "add", "vps", "vps:notes.git")
+    git(alone, "remote", "add", "origin", "elsewhere:notes.git")
+    assert chosen(alone) == ("origin", "main")
+
+
+def test_an_upstream_goes_before_origin_and_may_have_another_name(alone: Path) -> None:
+    git(alone, "remote", "add", "vps", "vps:notes.git")
+    git(alone, "remote", "add", "origin", "elsewhere:notes.git")
+    git(alone, "config", "branch.main.remote", "vps")
+    git(alone, "config", "branch.main.merge", "refs/heads/trunk")
+    assert chosen(alone) == ("vps", "trunk")
+    assert chosen(alone, "origin") == ("origin", "main")
+
+
+def test_an_upstream_that_is_a_local_branch_is_none(alone: Path) -> None:
+    git(alone, "branch", "other")
+    git(alone, "branch", "--set-upstream-to=other")
+    assert chosen(alone) is None
+
+
+def test_several_remotes_without_origin_are_a_question_to_the_user(alone: Path) -> None:
+    git(alone, "remote", "add", "vps", "vps:notes.git")
+    git(alone, "remote", "add", "nas", "nas:notes.git")
+    with pytest.raises(UserError, match=r"several remotes \(nas, vps\)"):
+        chosen(alone)
+
+
+def test_a_wanted_remote_that_is_not_there_is_told(alone: Path) -> None:
+    with pytest.raises(UserError, match="git remote add backup URL"):
+        chosen(alone, "backup")
+
+
+# fetch and push
+
+
+def test_a_commit_goes_through_the_hub(tmp_path: Path) -> None:
+    _, one, two = make_pair(tmp_path)
+    revision = commit(one, {"a": "new\n"})
+    remote_of(one).push(revision)
+    assert git(one, "rev-parse", "origin/main") == revision
+    assert remote_of(two).fetch() == revision
+    assert head(two) != revision
+
+
+def test_a_fetch_brings_only_the_branch(tmp_path: Path) -> None:
+    _, one, two = make_pair(tmp_path)
+    commit(one, {"a": "new\n"})
+    git(one, "tag", "v1")
+    git(one, "push", "-q", "origin", "main", "main:other", "v1")
+    remote_of(two).fetch()
+    refs = git(two, "for-each-ref", "--format=%(refname)").splitlines()
+    assert refs == ["refs/heads/main", "refs/remotes/origin/HEAD", "refs/remotes/origin/main"]
+    assert not (two / ".git/FETCH_HEAD").exists()
+
+
+def test_what_is_pushed_is_the_commit_that_was_named_not_what_head_is_by_then(tmp_path: Path) -> None:
+    hub, one, _ = make_pair(tmp_path)
+    first = commit(one, {"a": "first\n"})
+    commit(one, {"a": "second\n"})
+    remote_of(one).push(first)
+    assert head(hub, "main") == first
+
+
+def test_the_first_push_makes_the_branch_on_an_empty_hub(tmp_path: Path, alone: Path) -> None:
+    hub = make_hub(tmp_path / "hub.git")
+    git(alone, "remote", "add", "origin", str(hub))
+    remote = remote_of(alone)
+    assert remote.fetch() is None
+    remote.push(head(alone))
+    assert head(hub, "main") == head(alone) == remote.known()
+
+
+def test_a_branch_that_the_hub_has_lost_is_not_believed_to_be_there(tmp_path: Path) -> None:
+    hub, one, _ = make_pair(tmp_path)
+    shutil.rmtree(hub)
+    make_hub(hub)
+    remote = remote_of(one)
+    assert remote.known() is not None
+    assert remote.fetch() is None
+    assert remote.known() is None
+    remote.push(head(one))
+    assert head(hub, "main") == head(one)
+
+
+def test_the_tracking_reference_is_kept_where_the_clone_does_not_track_the_branch(tmp_path: Path) -> None:
+    hub, one, _ = make_pair(tmp_path)
+    git(one, "push", "-q", "origin", "main:other")
+    narrow = clone(hub, tmp_path / "narrow", "--single-branch", "-b", "other")
+    git(narrow, "checkout", "-q", "-b", "main")
+    remote = remote_of(narrow)
+    revision = commit(narrow, {"a": "new\n"})
+    remote.push(revision)
+    assert remote.known() == revision
+
+
+def test_a_push_that_would_lose_commits_is_rejected(tmp_path: Path) -> None:
+    _, one, two = make_pair(tmp_path)
+    remote_of(one).push(commit(one, {"a": "one\n"}))
+    with pytest.raises(Rejected):
+        remote_of(two).push(commit(two, {"a": "two\n"}))
+
+
+def test_what_the_remote_has_is_advertised(tmp_path: Path) -> None:
+    hub, one, two = make_pair(tmp_path)
+    git(one, "push", "-q", "origin", "main:side/way")
+    both = remote_of(two).advertised()
+    assert both.branches == {"main": head(one), "side/way": head(one)}
+    assert (both.default, both.adoptable()) == ("main", "main")
+    git(hub, "symbolic-ref", "HEAD", "refs/heads/master")
+    assert remote_of(two).advertised().adoptable() is None
+
+
+def test_an_empty_hub_advertises_nothing(tmp_path: Path, alone: Path) -> None:
+    git(alone, "remote", "add", "origin", str(make_hub(tmp_path / "hub.git")))
+    assert remote_of(alone).advertised() == Advertised()
+
+
+def test_the_only_branch_is_adopted_whatever_the_hub_calls_its_head() -> None:
+    assert Advertised({"trunk": "1"}, "master").adoptable() == "trunk"
+
+
+# hooks
+
+
+def test_a_hook_of_the_hub_that_refuses_is_quoted(tmp_path: Path) -> None:
+    hub, one, _ = make_pair(tmp_path)
+    install_hook(hub, "pre-receive", "echo 'only on Mondays' >&2; exit 1")
+    with pytest.raises(Held) as held:
+        remote_of(one).push(commit(one, {"a": "x\n" * 1000}))
+    assert held.value.kind is HeldKind.REFUSED
+    assert held.value.reason == 'the hub refuses: "only on Mondays"'
+    assert held.value.remedy == "these words are the hub's, see its settings"
+
+
+def test_a_protected_branch_is_held_with_the_hubs_words(tmp_path: Path) -> None:
+    hub, one, _ = make_pair(tmp_path)
+    install_hook(hub, "update", "exit 1")
+    with pytest.raises(Held, match="hook declined"):
+        remote_of(one).push(commit(one, {"a": "new\n"}))
+
+
+def test_a_branch_that_is_checked_out_at_the_other_end_is_refused_with_the_reason(tmp_path: Path) -> None:
+    other = make_repository(tmp_path / "other", {"a": "one\n"})
+    work = clone(other, tmp_path / "work")
+    with pytest.raises(Held) as held:
+        remote_of(work).push(commit(work, {"a": "new\n"}))
+    assert held.value.kind is HeldKind.REFUSED
+    assert "refusing to update checked out branch" in held.value.reason
+
+
+def test_a_pre_push_hook_of_the_user_runs_and_sees_the_index(tmp_path: Path) -> None:
+    _, one, _ = make_pair(tmp_path)
+    install_hook(one / ".git", "pre-push", "cat > .git/pushed; git ls-files > .git/seen")
+    revision = commit(one, {"a": "new\n"})
+    remote_of(one).push(revision)
+    assert revision in (one / ".git/pushed").read_text()
+    assert (one / ".git/seen").read_text().splitlines() == ["a", "shopping.txt"]
+
+
+def test_a_pre_push_hook_that_refuses_is_held_with_its_words(tmp_path: Path) -> None:
+    _, one, _ = make_pair(tmp_path)
+    install_hook(one / ".git", "pre-push", "echo 'a test fails' >&2; exit 1")
+    with pytest.raises(Held) as held:
+        remote_of(one).push(commit(one, {"a": "new\n"}))
+    assert held.value.kind is HeldKind.HOOK
+    assert held.value.reason == "your pre-push hook refuses: a test fails"
+
+
+# trouble
+
+
+def test_a_hub_on_a_medium_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
+    hub, one, _ = make_pair(tmp_path)
+    hub.rename(tmp_path / "unplugged")
+    with pytest.raises(Offline, match=r"hub\.git: it is not there"):
+        remote_of(one).fetch()
+    with pytest.raises(Offline):
+        remote_of(one).push(commit(one, {"a": "new\n"}))
+    (tmp_path / "unplugged").rename(hub)
+    remote_of(one).push(head(one))
+
+
+def test_a_directory_that_is_no_repository_needs_a_person(tmp_path: Path) -> None:
+    hub, one, _ = make_pair(tmp_path)
+    shutil.rmtree(hub)
+    hub.mkdir()
+    with pytest.raises(Held) as held:
+        remote_of(one).fetch()
+    assert held.value.kind is HeldKind.REFUSED
+    assert held.value.reason == f"there is no repository {hub}"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+def test_a_hub_of_somebody_else_names_the_command(tmp_path: Path) -> None:
+    hub, one, _ = make_pair(tmp_path)
+    for path in (hub, *hub.rglob("*")):
+        os.chown(path, 12345, 12345)
+    with pytest.raises(Held) as held:
+        remote_of(one).fetch()
+    assert held.value.kind is HeldKind.LOGIN
+    assert held.value.remedy == f"git config --global --add safe.directory {hub}"
+
+
+def test_nobody_listens(tmp_path: Path) -> None:
+    _, one, _ = make_pair(tmp_path)
+    git(one, "remote", "set-url", "origin", "git://127.0.0.1:1/notes.git")
+    with pytest.raises(Offline, match=r"127\.0\.0\.1: connection refused"):
+        remote_of(one).fetch()
+    git(one, "remote", "set-url", "origin", "http://127.0.0.1:1/notes.git")
+    with pytest.raises(Offline, match=r"127\.0\.0\.1: connection refused"):
+        remote_of(one).fetch()
+
+
+def test_a_hostile_commit_is_not_accepted_and_moves_nothing(tmp_path: Path) -> None:
+    hub, one, two = make_pair(tmp_path)
+    before = remote_of(two).known()
+    blob = git(one, "rev-parse", "HEAD:shopping.txt")
+    git(hub, "config", "transfer.fsckObjects", "false")
+    entry = tmp_path / "tree"
+    entry.write_bytes(b"100644 .git\0" + bytes.fromhex(blob))
+    evil = git(one, "hash-object", "-t", "tree", "--literally", "-w", str(entry))
+    git(one, "update-ref", "HEAD", git(one, "commit-tree", "-p", "HEAD", "-m", "evil", evil))
+    git(one, "push", "-q", "origin", "main")
+    with pytest.raises(Held) as held:
+        remote_of(two).fetch()
+    assert held.value.kind is HeldKind.REPOSITORY
+    assert "not accepted" in held.value.reason
+    assert ".git" in held.value.reason
+    assert remote_of(two).known() == before
+
+
+def test_who_loses_the_race_of_two_pushes_inside_the_hub_is_rejected_not_held(tmp_path: Path) -> None:
+    hub, one, two = make_pair(tmp_path)
+    first = 'test "$SLOW" || exit 0; touch arrived; while test ! -e go; do sleep 0.01; done'
+    install_hook(
+        hub,
+        "pre-receive",
+        f"read old new ref; git show -s --format=%s $new | grep -q slow && SLOW=1\n{first}",
+    )
+    slow, revision = remote_of(one), commit(one, {"a": "one\n"}, "slow")
+    ends: list[BaseException] = []
+
+    def push() -> None:
+        try:
+            slow.push(revision)
+        except Rejected as end:
+            ends.append(end)
+
+    pushing = threading.Thread(target=push)
+    pushing.start()
+    eventually((hub / "arrived").exists)
+    quick = commit(two, {"a": "two\n"}, "quick")
+    remote_of(two).push(quick)
+    (hub / "go").touch()
+    pushing.join(20)
+    assert ends
+    assert head(hub, "main") == quick
+
+
+def test_a_push_under_way_can_be_stopped(tmp_path: Path) -> None:
+    hub, one, _ = make_pair(tmp_path)
+    install_hook(hub, "pre-receive", "echo $$ > arrived; exec sleep 60")
+    remote, revision = remote_of(one), commit(one, {"a": "one\n"})
+    failures: list[BaseException] = []
+
+    def push() -> None:
+        try:
+            remote.push(revision)
+        except Offline as failure:
+            failures.append(failure)
+
+    pushing = threading.Thread(target=push)
+    pushing.start()
+    eventually((hub / "arrived").exists)
+    remote.stop()
+    pushing.join(20)
+    assert not pushing.is_alive()
+    assert failures
+    assert head(hub, "main") != revision
