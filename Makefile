@@ -46,7 +46,7 @@ lint: setup packages
 	@$(PY) -m ruff check -q .
 	@$(PY) -m ruff format -q --check .
 	@$(PY) -m mypy
-	@if command -v mandoc >/dev/null; then mandoc -Tlint man/*; fi
+	@if command -v mandoc >/dev/null; then mandoc -Tlint -Wwarning man/*; fi
 	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); fi
 
 clean:
