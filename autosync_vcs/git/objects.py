@@ -1,0 +1,259 @@
+"""Makes and reads git's objects by long-lived helpers of git itself: no process is started for a commit.
+
+The helpers answer one request at a time and see each other's objects. They die on an error, so each is
+started anew when it is needed again; and after a gc they believe in objects that are gone, so they are
+started anew when the packs or the alternates change.
+
+A *spare* is a process that was started ahead and is asked once: it knows nothing older than the
+question. It proves new ids, and it moves the reference with the time of the moment in the reflog.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import stat
+import subprocess
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from autosync_vcs.git.process import LOCAL_TIMEOUT_S, Git, stop
+from autosync_vcs.git.repository import Repository
+
+CACHED_NAMES = 50_000
+"""How many names in trees are kept in memory."""
+TREE_MODE = "40000"
+
+
+class HelperDied(Exception):
+    """A helper ended, or gave no answer in time; ``str()`` is what it said."""
+
+
+class Leaf(NamedTuple):
+    """What a tree says of one name; ``mode`` as in trees, ``100644`` or ``40000``."""
+
+    mode: str
+    oid: str
+
+
+Tree = Mapping[bytes, Leaf]
+
+
+class Helper:
+    """A git process that is asked and answers."""
+
+    def __init__(self, git: Git, *arguments: str) -> None:
+        self._process: subprocess.Popen[bytes] = git.start(*arguments)
+        self._buffer = b""
+
+    def ask(self, request: bytes) -> None:
+        assert self._process.stdin
+        try:
+            self._process.stdin.write(request)
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise HelperDied(self._last_words()) from None
+
+    def line(self) -> bytes:
+        while b"\n" not in self._buffer:
+            self._fill()
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line
+
+    def read(self, size: int) -> bytes:
+        while len(self._buffer) < size:
+            self._fill()
+        data, self._buffer = self._buffer[:size], self._buffer[size:]
+        return data
+
+    def finish(self) -> bytes:
+        """Close its stdin and give the rest of what it says."""
+        stdout, stderr = self._process.communicate(timeout=LOCAL_TIMEOUT_S)
+        if self._process.returncode:
+            raise HelperDied(stderr.decode("utf-8", "replace").strip())
+        return self._buffer + stdout
+
+    def end(self) -> None:
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        try:
+            self._process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            stop(self._process)
+
+    def _fill(self) -> None:
+        assert self._process.stdout
+        descriptor = self._process.stdout.fileno()
+        ready, _, _ = select.select([descriptor], [], [], LOCAL_TIMEOUT_S)
+        data = os.read(descriptor, 1 << 20) if ready else b""
+        if not data:
+            raise HelperDied(self._last_words())
+        self._buffer += data
+
+    def _last_words(self) -> str:
+        stop(self._process)
+        assert self._process.stderr
+        words = self._process.stderr.read().decode("utf-8", "replace").strip()
+        return words or f"git ended with status {self._process.returncode}"
+
+
+_HASH_FILES = ("hash-object", "-w", "--no-filters", "--stdin-paths")
+_HASH_COMMITS = ("hash-object", "-t", "commit", "-w", "--no-filters", "--stdin-paths")
+_READ = ("cat-file", "--batch-command")
+_MAKE_TREES = ("mktree", "--batch", "-z")
+_PROVE = ("cat-file", "--batch-check")
+_MOVE = ("update-ref", "--stdin", "-m", "autosync: commit")
+
+
+class Objects:
+    """The objects of one repository; its local half only uses it, so one call at a time."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._git = repository.git()
+        self._helpers: dict[tuple[str, ...], Helper] = {}
+        self._trees: dict[str, Tree] = {}
+        self._store: tuple[object, ...] = ()
+
+    def refresh(self) -> None:
+        """Start the helpers anew if packs, alternates or configuration changed since the last call."""
+        common = self._repository.common_dir
+        names = (b"objects/pack", b"objects/info/alternates", b"config", b"info/attributes")
+        store = tuple(_state(os.path.join(common, name)) for name in names)
+        if store != self._store:
+            self.close()
+            self._store = store
+
+    def hash_file(self, path: bytes) -> str:
+        """Write the content of a file, named from the top, as it is; give the blob's id.
+
+        Raises ``HelperDied`` for a file that cannot be read, or shrinks meanwhile.
+        """
+        return self._asked(_HASH_FILES, quoted(path) + b"\n")
+
+    def hash_link(self, text: bytes) -> str:
+        return self._hash(_HASH_FILES, text)
+
+    def make_commit(self, text: bytes) -> str:
+        return self._hash(_HASH_COMMITS, text)
+
+    def tree(self, oid: str) -> Tree:
+        """Give the names directly in a tree, by the id of a tree or a commit."""
+        if oid not in self._trees:
+            if sum(map(len, self._trees.values())) > CACHED_NAMES:
+                self._trees.clear()
+            self._trees[oid] = self._read_tree(oid)
+        return self._trees[oid]
+
+    def make_tree(self, tree: Tree) -> str:
+        """Write a tree; git puts it into its order and refuses objects that are not there."""
+        records = [
+            b"%06o %s %s\t%s\0" % (int(mode, 8), _kind(mode), oid.encode(), name)
+            for name, (mode, oid) in tree.items()
+        ]
+        return self._asked(_MAKE_TREES, b"".join(records) + b"\0")
+
+    def prove(self, oids: Iterable[str]) -> None:
+        """Raise ``HelperDied`` unless a process that never saw these objects finds all of them."""
+        helper = self._spare(_PROVE)
+        helper.ask(b"".join(oid.encode() + b"\n" for oid in oids))
+        for line in helper.finish().splitlines():
+            if line.endswith(b" missing"):
+                raise HelperDied(f"object {line.decode()}")
+
+    def move(self, ref: str, new: str, old: str | None) -> None:
+        """Let a reference say NEW if it says OLD (None: if there is none); else ``HelperDied``."""
+        expected = old or "0" * len(new)
+        helper = self._spare(_MOVE)
+        helper.ask(b"update %s\0%s\0%s\0" % (os.fsencode(ref), new.encode(), expected.encode()))
+        helper.finish()
+
+    def warm_up(self) -> None:
+        """Start the processes that the next commit will need."""
+        for command in (_HASH_FILES, _HASH_COMMITS, _READ, _MAKE_TREES, _PROVE, _MOVE):
+            self._helper(command)
+
+    def close(self) -> None:
+        """End all helpers; they come back when they are needed."""
+        for helper in self._helpers.values():
+            helper.end()
+        self._helpers.clear()
+
+    def count(self) -> int:
+        return len(self._helpers)
+
+    def _helper(self, command: tuple[str, ...]) -> Helper:
+        if command not in self._helpers:
+            extra = ("-z",) if command is _MOVE else ()
+            self._helpers[command] = Helper(self._git, *command, *extra)
+        return self._helpers[command]
+
+    def _spare(self, command: tuple[str, ...]) -> Helper:
+        helper = self._helper(command)
+        del self._helpers[command]
+        return helper
+
+    def _asked(self, command: tuple[str, ...], request: bytes) -> str:
+        helper = self._helper(command)
+        try:
+            helper.ask(request)
+            return helper.line().decode()
+        except HelperDied:
+            del self._helpers[command]
+            raise
+
+    def _hash(self, command: tuple[str, ...], content: bytes) -> str:
+        path = os.path.join(self._repository.state_dir, b"content")
+        os.makedirs(self._repository.state_dir, exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(content)
+        return self._asked(command, quoted(path) + b"\n")
+
+    def _read_tree(self, oid: str) -> Tree:
+        helper = self._helper(_READ)
+        try:
+            helper.ask(b"contents %s^{tree}\n" % oid.encode())
+            header = helper.line().split()
+            if len(header) != 3:
+                raise HelperDied(b" ".join(header).decode("utf-8", "replace"))
+            content = helper.read(int(header[2]) + 1)[:-1]
+        except HelperDied:
+            self._helpers.pop(_READ, helper).end()
+            raise
+        return _parsed(content, len(header[0]) // 2)
+
+
+def _parsed(content: bytes, id_size: int) -> Tree:
+    tree, at = {}, 0
+    while at < len(content):
+        space = content.index(b" ", at)
+        end = content.index(b"\0", space)
+        oid = content[end + 1 : end + 1 + id_size].hex()
+        tree[content[space + 1 : end]] = Leaf(content[at:space].decode(), oid)
+        at = end + 1 + id_size
+    return tree
+
+
+def _kind(mode: str) -> bytes:
+    return {TREE_MODE: b"tree", "160000": b"commit"}.get(mode, b"blob")
+
+
+def _state(path: bytes) -> tuple[int, ...] | None:
+    try:
+        seen = os.stat(path)
+    except OSError:
+        return None
+    # Each new loose object changes nothing here; each pack made or removed does.
+    size = 0 if stat.S_ISDIR(seen.st_mode) else seen.st_size
+    return (seen.st_ino, size, seen.st_mtime_ns)
+
+
+def quoted(path: bytes) -> bytes:
+    """Quote a name as git reads it in a list of lines, whatever bytes it has."""
+    safe = b"".join(
+        b"\\%03o" % byte if byte < 32 or byte in b'"\\' or byte >= 127 else bytes((byte,)) for byte in path
+    )
+    return b'"' + safe + b'"'

@@ -1,0 +1,207 @@
+"""Takes the changes up in an index beside, by git's own commands: always right, at the cost of a pass.
+
+What git says differs is judged path by path: some are too young, some cannot or must not be taken. The
+rest goes through ``update-index`` (it asks no .gitignore, so it is given only what ``status`` listed). A
+path that makes it fail is found by halving the list; the others go on.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from autosync_vcs.crash import crash_point
+from autosync_vcs.driver import Held, HeldKind
+from autosync_vcs.git import index
+from autosync_vcs.git.index import Prepared
+from autosync_vcs.git.judging import Judge, Judged, Limits, guard
+from autosync_vcs.git.objects import Leaf
+from autosync_vcs.git.process import Git, GitFailed
+from autosync_vcs.git.quarantine import Look, Quarantine, look_of
+from autosync_vcs.git.repository import Repository
+from autosync_vcs.git.scan import Looker, Selection, differences
+from autosync_vcs.git.trouble import held_by, is_general
+
+HASH_ROUNDS = 3
+EMPTY_TREE = {
+    "sha1": "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
+    "sha256": "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A path where the commit differs from HEAD; None where one of them has nothing."""
+
+    path: bytes
+    old: Leaf | None
+    new: Leaf | None
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A commit to be: an index beside and what in it is to be committed."""
+
+    prepared: Prepared
+    differences: tuple[Difference, ...]
+    everything: bool
+    """Whether nothing else in the index differs from HEAD, so that its tree is the commit's."""
+    touched: bool
+    """Whether the index beside differs from the index."""
+    pending: frozenset[bytes] = frozenset()
+    bad: Mapping[bytes, tuple[str, Look]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class Staging:
+    """Makes drafts for one repository."""
+
+    def __init__(self, repository: Repository, limits: Limits, quarantine: Quarantine) -> None:
+        self._repository = repository
+        self._limits = limits
+        self._quarantine = quarantine
+        self.confirmed = False
+        """A person has said yes to the deletions that are held."""
+
+    def draft(
+        self,
+        head: str | None,
+        selection: Selection,
+        settle_s: float,
+        moving: frozenset[bytes] = frozenset(),
+    ) -> Draft:
+        """Take up all that can be taken. Raises ``Held``.
+
+        ``moving`` are paths that changed each time they were hashed: they wait.
+        """
+        prepared = index.copy_index(self._repository)
+        if prepared.base is None and head is not None:
+            raise _no_index(self._repository)
+        git = index.with_index(self._repository, prepared.path)
+        try:
+            judged = self.judged(git, selection, settle_s, moving)
+            index.change(self._repository, prepared, (), judged.remove)
+            still_moving = self._take(git, judged)
+            if still_moving:
+                return self.draft(head, selection, settle_s, moving | still_moving)
+            found = self._compared(git, head)
+        except GitFailed as failure:
+            raise held_by(self._repository, failure) from None
+        chosen = tuple(one for one in found if selection(one.path))
+        return Draft(
+            prepared,
+            chosen,
+            everything=len(chosen) == len(found),
+            touched=bool(judged.add or judged.remove),
+            pending=frozenset(judged.pending),
+            bad=judged.bad,
+            notes=tuple(judged.notes),
+        )
+
+    def judged(
+        self, git: Git, selection: Selection, settle_s: float, moving: frozenset[bytes] = frozenset()
+    ) -> Judged:
+        """Ask git what differs and decide on each path."""
+        answer = differences(git, selection)
+        if answer.unmerged:
+            raise Held(
+                HeldKind.OPERATION,
+                "some files are unmerged (git status lists them)",
+                "git add or git checkout HEAD -- them",
+            )
+        judge = Judge(self._repository, self._limits, self._quarantine, settle_s, moving)
+        for one in answer.found:
+            judge(one)
+        result = judge.result
+        result.notes += [
+            f"{os.fsdecode(path)} is a repository of its own and is left alone" for path in answer.nested
+        ]
+        result.bad |= dict.fromkeys(answer.unreadable, ("cannot be listed, permission denied", None))
+        if not self.confirmed:
+            guard(answer, result, self._repository, git)
+        return result
+
+    def _take(self, git: Git, judged: Judged) -> frozenset[bytes]:
+        """Hash files into the index beside, those that moved meanwhile again; give those still moving."""
+        update = _Update(git)
+        remaining = dict(judged.add)
+        for _ in range(HASH_ROUNDS):
+            for path, reason in update(list(remaining)).items():
+                judged.bad[path] = (reason, remaining.pop(path))
+                del judged.add[path]
+            crash_point("staging: hashed")
+            look = Looker(self._repository)
+            now = {path: _looked(look, path) for path in remaining}
+            remaining = {path: now[path] for path in remaining if now[path] != remaining[path]}
+            if not remaining:
+                break
+        return frozenset(remaining)
+
+    def _compared(self, git: Git, head: str | None) -> list[Difference]:
+        """Give all that differs between a commit and the index beside."""
+        base = head or EMPTY_TREE[self._repository.object_format]
+        asked = git(
+            "diff-index", "--cached", "--raw", "-z", "--no-renames", "--ita-invisible-in-index", base
+        )  # fmt: skip
+        fields = asked.stdout.split(b"\0")
+        return [_difference(words, path) for words, path in zip(fields[::2], fields[1::2], strict=False)]
+
+
+class _Update:
+    """Runs ``update-index``, or ``git add`` in a sparse checkout, which knows what is outside of it."""
+
+    def __init__(self, git: Git) -> None:
+        self._git = git
+        self._sparse = (
+            git.line("config", "--type=bool", "--get", "core.sparseCheckout", allow=(0, 1)) == "true"
+        )
+
+    def __call__(self, paths: Sequence[bytes]) -> dict[bytes, str]:
+        """Give the paths that it cannot take, with its reason; the others are in the index."""
+        if not paths:
+            return {}
+        try:
+            self._run(b"".join(path + b"\0" for path in paths))
+        except GitFailed as failure:
+            if is_general(failure):
+                raise
+            if len(paths) == 1:
+                return {paths[0]: f"git refuses it: {failure.reason}"}
+            half = len(paths) // 2
+            return self(paths[:half]) | self(paths[half:])
+        return {}
+
+    def _run(self, lines: bytes) -> None:
+        if self._sparse:
+            options = ("--pathspec-from-file=-", "--pathspec-file-nul")
+            self._git("add", "-A", *options, input=lines, allow=(0, 1))
+        else:
+            self._git("update-index", "--add", "--remove", "--replace", "-z", "--stdin", input=lines)
+
+
+def _looked(look: Looker, path: bytes) -> Look:
+    try:
+        seen = look(path)
+    except OSError:
+        return None
+    return None if seen is None or stat.S_ISDIR(seen.st_mode) else look_of(seen)
+
+
+def _difference(words: bytes, path: bytes) -> Difference:
+    old_mode, new_mode, old, new, _ = words.removeprefix(b":").decode().split(" ")
+    return Difference(path, _leaf(old_mode, old), _leaf(new_mode, new))
+
+
+def _leaf(mode: str, oid: str) -> Leaf | None:
+    return None if mode == "000000" else Leaf(mode, oid)
+
+
+def _no_index(repository: Repository) -> Held:
+    place = os.fsdecode(repository.top)
+    return Held(
+        HeldKind.REPOSITORY,
+        f"{place} has commits but no index, as after git clone --no-checkout",
+        f"git -C {place} reset (no file is touched), or git checkout -f for a clone without files",
+    )

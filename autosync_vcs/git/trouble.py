@@ -1,0 +1,49 @@
+"""Turns what git and the system say of a failed local step into what a person can act upon."""
+
+from __future__ import annotations
+
+import os
+
+from autosync_vcs.driver import Held, HeldKind
+from autosync_vcs.git.process import GitFailed
+from autosync_vcs.git.repository import Repository
+
+
+def is_general(failure: GitFailed) -> bool:
+    """Tell whether a failure is of the whole repository, not of one of the paths that were given."""
+    words = failure.stderr
+    return any(
+        sign in words
+        for sign in (
+            "No space left",
+            "Disk quota exceeded",
+            "insufficient permission for adding an object",
+            "unable to write",
+            "unable to create temporary file",
+            "index file corrupt",
+            "index file smaller than expected",
+            "bad signature",
+            "bad index",
+            ".lock': ",
+            "bad config",
+            "Read-only file system",
+        )
+    )
+
+
+def held_by(repository: Repository, failure: GitFailed) -> Held:
+    """Say what a failure of git in this repository means."""
+    words, place = failure.stderr, os.fsdecode(repository.git_dir)
+    if "No space left" in words or "Disk quota exceeded" in words:
+        return Held(HeldKind.SPACE, f"no space on the disk of {place}", "make room")
+    if "index file" in words or "bad signature" in words or "bad index" in words:
+        return Held(
+            HeldKind.REPOSITORY,
+            f"git's index is damaged ({failure.reason})",
+            f"rm {place}/index && git reset (no file is touched)",
+        )
+    if "Permission denied" in words or "insufficient permission" in words or "Read-only" in words:
+        return Held(
+            HeldKind.REPOSITORY, f"{place} cannot be written ({failure.reason})", "mend its permissions"
+        )
+    return Held(HeldKind.REPOSITORY, str(failure), "git status and git fsck there say more")
