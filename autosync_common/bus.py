@@ -25,7 +25,7 @@ from autosync_common.loop import Loop, Timer
 from autosync_common.messages import BusHeartbeat, BusSubscribed, Message, Payload
 from autosync_common.tracker import Tracker
 
-__all__ = ["ERROR_CODES", "Deferred", "Publisher", "Refused", "Responder", "Subscriber", "end", "request"]
+__all__ = ["Deferred", "Publisher", "Refused", "Responder", "Subscriber", "end", "request"]
 
 HEARTBEAT_DELAYS_S = (0.5, 2.0, 8.0)
 HEARTBEAT_INTERVAL_S = 30.0

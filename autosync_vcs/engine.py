@@ -165,9 +165,7 @@ def _outside(state: State, event: Outside, now: float, settings: Settings) -> St
             return _network_again(dataclasses.replace(state, fetch_at=now), now)
         case SyncRequested():
             asked = dataclasses.replace(state.tickets, asked=state.tickets.asked + 1)
-            state = dataclasses.replace(
-                state, tickets=asked, rescan=True, at_once=True, fetch_at=now, barred=None
-            )
+            state = dataclasses.replace(state, tickets=asked, rescan=True, at_once=True, fetch_at=now)
             return _network_again(_look_again(state, now, set(HeldKind) - {HeldKind.CONFIRM}), now)
         case Paused():
             return dataclasses.replace(state, paused=True)
@@ -179,9 +177,7 @@ def _outside(state: State, event: Outside, now: float, settings: Settings) -> St
             fetch_at = soonest if state.fetch_at is None else min(state.fetch_at, soonest)
             return dataclasses.replace(state, told=connected, fetch_at=fetch_at)
         case Release():
-            return _network_again(
-                _look_again(dataclasses.replace(state, barred=None), now, set(HeldKind)), now
-            )
+            return _network_again(_look_again(state, now, set(HeldKind)), now)
         case Tick():
             return _tick(state, now)
 
@@ -269,9 +265,9 @@ def _want_push(state: State, now: float, settings: Settings) -> State:
         return state
     since = now if state.unpushed_since is None else state.unpushed_since
     latest = since + PUSH_DELAY_FACTOR * settings.push_delay_s
-    return dataclasses.replace(
-        state, unpushed_since=since, push_at=min(now + settings.push_delay_s, max(now, latest))
-    )
+    somebody_waits = state.tickets.asked > state.tickets.done
+    push_at = now if somebody_waits else min(now + settings.push_delay_s, max(now, latest))
+    return dataclasses.replace(state, unpushed_since=since, push_at=push_at)
 
 
 def _integrate_ended(state: State, event: IntegrateEnded, now: float, settings: Settings) -> State:

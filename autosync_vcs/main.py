@@ -99,9 +99,8 @@ def dry_run(configuration: Configuration, arguments: Mapping[str, Any]) -> int:
             standing = driver.standing()
         finally:
             driver.close()
-        print(
-            f"{repository.name}: would be committed: {subject(found.changes) if found.changes else 'nothing'}"
-        )
+        what = subject(found.changes) if found.changes else "nothing"
+        print(f"{repository.name}: would be committed: {what}")
         for change in found.changes:
             print(f"  {change.kind}\t{change.path.encode('utf-8', 'replace').decode()}")
         for poison in found.quarantined:
@@ -148,7 +147,7 @@ def _service(stage: Stage, configuration: Configuration, arguments: Mapping[str,
 
 
 def _opened(repositories: Sequence[Repository]) -> dict[str, Driver]:
-    """Open what can be opened. One root that is away does not stop the others; nothing at all is an error."""
+    """Open what can be opened. A root that is away does not stop the others; none at all is an error."""
     opened: dict[str, Driver] = {}
     errors: list[AutosyncError] = []
     for repository in repositories:

@@ -1,0 +1,399 @@
+"""The engine's table, every state by every event, and the situations that it exists for."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autosync_vcs import engine
+from autosync_vcs.driver import Held, HeldKind
+from autosync_vcs.events import (
+    Announced,
+    Commit,
+    CommitEnded,
+    Dirty,
+    Event,
+    Fetch,
+    FetchEnded,
+    Integrate,
+    IntegrateEnded,
+    LocalHeld,
+    NetworkHeld,
+    Paused,
+    Push,
+    PushEnded,
+    PushRejected,
+    Recover,
+    Recovered,
+    Release,
+    Rescan,
+    Resumed,
+    Settings,
+    Step,
+    SyncRequested,
+    Tick,
+    Told,
+    WentOffline,
+)
+from autosync_vcs.state import LOCAL, NETWORK, IllegalEvent, Local, Network, State
+
+A = frozenset({b"a"})
+OUTSIDE: tuple[Event, ...] = (
+    Dirty(A), Rescan(), Announced(), SyncRequested(), Paused(), Resumed(), Told(True), Told(False),
+    Release(), Tick(),
+)  # fmt: skip
+ENDS: dict[Event, set[Local | Network]] = {
+    Recovered(): {Local.RECOVERING},
+    CommitEnded(True): {Local.COMMITTING},
+    CommitEnded(False, A): {Local.COMMITTING},
+    IntegrateEnded(True, True): {Local.APPLYING},
+    LocalHeld(Held(HeldKind.LOCK, "held")): {Local.RECOVERING, Local.COMMITTING, Local.APPLYING},
+    FetchEnded(True, True): {Network.FETCHING},
+    PushEnded(): {Network.PUSHING},
+    PushRejected(): {Network.PUSHING},
+    NetworkHeld(Held(HeldKind.LOGIN, "no key")): {Network.FETCHING, Network.PUSHING},
+    WentOffline("no route"): {Network.FETCHING, Network.PUSHING},
+}
+STATES = [
+    State(local=local, network=network, recovered=local is not Local.RECOVERING, paused=paused)
+    for local, network, paused in itertools.product(Local, Network, (False, True))
+]
+SETTINGS = Settings()
+
+
+class Driven:
+    """An engine with a hand on its clock."""
+
+    def __init__(self, settings: Settings = SETTINGS) -> None:
+        self.now = 1000.0
+        self.settings = settings
+        self.state = State(rescan_at=1e9)
+        self.running: list[Step] = []
+        self._decide()
+
+    def post(self, event: Event, *, after: float = 0.0) -> list[Step]:
+        self.now += after
+        self.state = engine.apply(self.state, event, self.now, self.settings)
+        return self._decide()
+
+    def wait(self) -> list[Step]:
+        """Go to the next time that is due."""
+        when = engine.due(self.state)
+        assert when is not None
+        self.now = max(self.now, when)
+        return self.post(Tick())
+
+    def _decide(self) -> list[Step]:
+        self.state, steps = engine.decide(self.state, self.now, self.settings)
+        self.running += steps
+        return list(steps)
+
+
+def in_step(settings: Settings = SETTINGS) -> Driven:
+    driven = Driven(settings)
+    assert driven.running == [Recover()]
+    assert driven.post(Recovered()) == [Commit(None, settings.settle_s), Fetch()]
+    driven.post(CommitEnded(False))
+    driven.post(FetchEnded(False, False))
+    assert (driven.state.local, driven.state.network) == (Local.IDLE, Network.IDLE)
+    return driven
+
+
+@pytest.mark.parametrize("event", OUTSIDE, ids=str)
+@pytest.mark.parametrize("state", STATES, ids=lambda s: f"{s.local.value}-{s.network.value}-{s.paused}")
+def test_an_event_from_outside_never_ends_a_running_step(state: State, event: Event) -> None:
+    after = engine.apply(state, event, 1.0, SETTINGS)
+    assert after.local is state.local
+    assert after.network in {
+        state.network,
+        Network.IDLE if state.network is Network.OFFLINE else state.network,
+    }
+
+
+@pytest.mark.parametrize("event", ENDS, ids=str)
+@pytest.mark.parametrize("state", STATES, ids=lambda s: f"{s.local.value}-{s.network.value}-{s.paused}")
+def test_the_end_of_a_step_is_legal_only_while_it_runs(state: State, event: Event) -> None:
+    before = dataclasses.replace(state)
+    if ENDS[event] & {state.local, state.network}:
+        after = engine.apply(state, event, 1.0, SETTINGS)
+        assert after.local is Local.IDLE or after.network in {Network.IDLE, Network.OFFLINE}
+    else:
+        with pytest.raises(IllegalEvent):
+            engine.apply(state, event, 1.0, SETTINGS)
+        assert state == before
+
+
+@pytest.mark.parametrize("state", STATES, ids=lambda s: f"{s.local.value}-{s.network.value}-{s.paused}")
+def test_no_step_is_begun_in_a_column_that_is_not_free(state: State) -> None:
+    wanting = dataclasses.replace(state, dirty=A, rescan=True, integrate=True, fetch_at=0.0, push_at=0.0)
+    after, steps = engine.decide(wanting, 1.0, SETTINGS)
+    if state.paused:
+        assert not steps and after == wanting
+    for step in steps:
+        column = state.network if isinstance(step, Fetch | Push) else state.local
+        assert column in {Local.IDLE, Network.IDLE}
+
+
+def test_every_move_of_the_tables_is_reachable_and_every_busy_state_ends() -> None:
+    assert set(LOCAL.values()) == set(Local)
+    assert set(NETWORK.values()) == set(Network)
+    assert {state for state, _ in LOCAL} == set(Local)
+    assert {state for state, _ in NETWORK} == set(Network)
+
+
+def test_a_save_is_committed_while_a_push_runs() -> None:
+    driven = in_step()
+    driven.post(Dirty(A))
+    driven.post(CommitEnded(True))
+    assert driven.wait() == [Push()]
+    assert driven.post(Dirty(frozenset({b"b"})), after=60) == [Commit(frozenset({b"b"}), 0.3)]
+
+
+def test_what_was_committed_during_a_push_is_pushed_after_it() -> None:
+    driven = in_step()
+    driven.post(Dirty(A))
+    driven.post(CommitEnded(True))
+    driven.wait()
+    driven.post(Dirty(A))
+    driven.post(CommitEnded(True))
+    assert driven.post(PushEnded(), after=10) == [Push()]
+
+
+def test_commits_that_keep_coming_put_the_push_off_only_so_far() -> None:
+    driven = in_step()
+    for _ in range(20):
+        driven.post(Dirty(A), after=0.1)
+        driven.post(CommitEnded(True), after=0.1)
+        driven.post(Tick())
+        if Push() in driven.running:
+            break
+    assert Push() in driven.running
+
+
+def test_a_failed_commit_forgets_nothing() -> None:
+    driven = in_step()
+    driven.post(Dirty(A))
+    assert driven.post(LocalHeld(Held(HeldKind.LOCK, "git commit runs"))) == []
+    assert driven.state.dirty == A
+    driven.post(Dirty(frozenset({b"b"})))
+    assert driven.wait() == [Commit(None, 0.3), Fetch()]
+    driven.post(CommitEnded(True))
+    assert driven.state.held is None
+
+
+def test_a_hold_that_goes_on_keeps_its_beginning() -> None:
+    driven = in_step()
+    driven.post(Dirty(A))
+    driven.post(LocalHeld(Held(HeldKind.OPERATION, "your merge")))
+    began = driven.now
+    for _ in range(3):
+        assert isinstance(driven.wait()[0], Commit)
+        assert driven.state.held is not None, "it stays held while it is looked at"
+        driven.post(LocalHeld(Held(HeldKind.OPERATION, "your merge")))
+        if driven.state.network is Network.FETCHING:
+            driven.post(FetchEnded(False, False))
+    assert driven.state.held is not None and driven.state.held.since == began
+
+
+def test_commits_go_on_while_the_login_fails() -> None:
+    driven = in_step()
+    driven.post(Announced())
+    driven.post(NetworkHeld(Held(HeldKind.LOGIN, "no key")))
+    assert driven.post(Dirty(A)) == [Commit(A, 0.3)]
+    assert driven.post(CommitEnded(True)) == []
+    assert driven.post(Tick(), after=1.0) == [], "no retry loop"
+    assert Fetch() in driven.post(Release())
+    assert driven.post(FetchEnded(False, True)) == [Push()]
+    assert driven.state.barred is None
+
+
+def test_a_refused_push_stays_held_though_fetching_works() -> None:
+    driven = in_step()
+    driven.post(Dirty(A))
+    driven.post(CommitEnded(True))
+    driven.wait()
+    driven.post(NetworkHeld(Held(HeldKind.REFUSED, "protected branch")))
+    driven.post(Release())
+    driven.post(FetchEnded(False, True))
+    assert driven.state.barred is not None
+    driven.post(PushEnded())
+    assert driven.state.barred is None
+
+
+def test_offline_waits_longer_each_time_and_an_announcement_ends_the_waiting() -> None:
+    driven = in_step()
+    driven.post(Announced())
+    waits = []
+    for _ in range(12):
+        driven.post(WentOffline("no route"))
+        waits.append((engine.due(driven.state) or 0.0) - driven.now)
+        assert driven.wait() == [Fetch()]
+    assert waits[0] <= 1.25 and waits[1] > waits[0] and waits[-1] <= 375
+    driven.post(WentOffline("no route"))
+    assert driven.post(Announced()) == [Fetch()]
+    driven.post(FetchEnded(False, False))
+    assert driven.state.offline_since is None and driven.state.failures == 0
+
+
+def test_a_push_cut_off_is_pushed_again_after_the_next_fetch() -> None:
+    driven = in_step()
+    driven.post(Dirty(A))
+    driven.post(CommitEnded(True))
+    assert driven.wait() == [Push()]
+    driven.post(WentOffline("cut"))
+    assert driven.wait() == [Fetch()]
+    assert driven.post(FetchEnded(False, True)) == [Push()]
+
+
+def test_a_rejected_push_is_fetched_merged_and_pushed_again() -> None:
+    driven = in_step()
+    driven.post(Dirty(A))
+    driven.post(CommitEnded(True))
+    driven.wait()
+    assert driven.post(PushRejected()) == [Fetch()]
+    assert driven.post(FetchEnded(True, True)) == [Integrate()]
+    assert driven.post(IntegrateEnded(True, True)) == [Push()]
+
+
+def test_rejections_without_end_become_waiting() -> None:
+    driven = in_step()
+    driven.post(Dirty(A))
+    driven.post(CommitEnded(True))
+    driven.wait()
+    for _ in range(engine.REJECTIONS):
+        driven.post(PushRejected())
+        if network_of(driven) is Network.OFFLINE:
+            break
+        while network_of(driven) is not Network.FETCHING:
+            driven.wait()
+        driven.post(FetchEnded(True, True))
+        driven.post(IntegrateEnded(True, True))
+        while network_of(driven) is not Network.PUSHING:
+            driven.wait()
+    assert network_of(driven) is Network.OFFLINE
+
+
+def network_of(driven: Driven) -> Network:
+    return driven.state.network
+
+
+def test_nothing_is_pushed_or_fetched_without_a_network() -> None:
+    driven = Driven(Settings(network=False))
+    driven.post(Recovered())
+    driven.post(CommitEnded(True))
+    driven.post(Announced())
+    assert {type(step) for step in driven.running} == {Recover, Commit}
+    assert engine.is_drained(driven.state, driven.settings)
+
+
+def test_a_pause_begins_nothing_and_its_end_looks_at_everything() -> None:
+    driven = in_step()
+    driven.post(Paused())
+    assert driven.post(Dirty(A)) == driven.post(Announced()) == driven.post(Tick(), after=4000) == []
+    assert engine.due(driven.state) is None
+    assert driven.post(Resumed()) == [Commit(None, 0.3), Fetch()]
+
+
+def test_a_ticket_is_done_when_what_was_saved_before_it_is_pushed() -> None:
+    driven = in_step()
+    driven.post(Dirty(A))
+    driven.post(SyncRequested())
+    assert driven.state.tickets.asked == 1
+    driven.post(CommitEnded(True))
+    assert driven.running[-1] == Commit(None, 0.0), "a scan that began after the request, whatever is young"
+    driven.post(CommitEnded(True))
+    driven.post(FetchEnded(False, True))
+    assert driven.state.tickets.done == 0
+    driven.post(PushEnded())
+    assert driven.state.tickets.done == 1
+
+
+def test_a_ticket_waits_for_a_file_that_is_still_being_written() -> None:
+    driven = in_step()
+    driven.post(SyncRequested())
+    driven.post(CommitEnded(False, pending=A))
+    driven.post(FetchEnded(False, False))
+    assert driven.state.tickets.done == 0
+    driven.post(SyncRequested())
+    driven.post(CommitEnded(True))
+    driven.post(FetchEnded(False, True))
+    driven.post(PushEnded())
+    assert driven.state.tickets.done == 2
+
+
+def test_a_path_in_quarantine_is_tried_again_ever_more_rarely() -> None:
+    driven = in_step(Settings(network=False)) if False else in_step()
+    driven.post(Dirty(A))
+    waits = []
+    for _ in range(6):
+        driven.post(CommitEnded(False, quarantined=A))
+        before = driven.now
+        while driven.state.local is not Local.COMMITTING:
+            if driven.state.network is Network.FETCHING:
+                driven.post(FetchEnded(False, False))
+            driven.wait()
+        waits.append(driven.now - before)
+    assert waits == sorted(waits) and waits[-1] > 4 * waits[0]
+
+
+def test_news_are_asked_for_at_once_when_a_messenger_comes_and_rarely_while_it_is_there() -> None:
+    driven = in_step()
+    alone = (engine.due(driven.state) or 0) - driven.now
+    assert driven.post(Told(True)) == [Fetch()], "what was said before it came was missed"
+    driven.post(FetchEnded(False, False))
+    assert alone <= 15 * 1.15 < (engine.due(driven.state) or 0) - driven.now
+    driven.post(Told(False))
+    assert (engine.due(driven.state) or 0) - driven.now <= 15
+
+
+END_OF: dict[type[Step], st.SearchStrategy[Event]] = {
+    Recover: st.just(Recovered()),
+    Commit: st.builds(CommitEnded, st.booleans(), st.sampled_from([frozenset(), A]))
+    | st.just(LocalHeld(Held(HeldKind.LOCK, "lock"))),
+    Integrate: st.builds(IntegrateEnded, st.booleans(), st.booleans())
+    | st.just(LocalHeld(Held(HeldKind.OPERATION, "merge"))),
+    Fetch: st.builds(FetchEnded, st.booleans(), st.booleans()) | st.just(WentOffline("cut")),
+    Push: st.sampled_from(
+        [PushEnded(), PushRejected(), WentOffline("cut"), NetworkHeld(Held(HeldKind.LOGIN, "k"))]
+    ),
+}
+
+
+@given(st.data())
+def test_whatever_happens_the_last_save_is_committed_and_pushed_in_the_end(data: st.DataObject) -> None:
+    driven = Driven()
+    for _ in range(data.draw(st.integers(1, 30))):
+        ends_a_step: bool = data.draw(st.booleans())
+        if driven.running and ends_a_step:
+            step = driven.running.pop(data.draw(st.integers(0, len(driven.running) - 1)))
+            driven.post(data.draw(END_OF[type(step)]), after=0.1)
+        else:
+            driven.post(data.draw(st.sampled_from(OUTSIDE)), after=data.draw(st.floats(0, 100)))
+    driven.post(Resumed())
+    driven.post(Dirty(frozenset({b"last"})))
+    driven.post(SyncRequested())
+    covered = pushed_after = False
+    for _ in range(60):
+        if driven.state.tickets.done == driven.state.tickets.asked:
+            break
+        if not driven.running:
+            driven.wait()
+            continue
+        step = driven.running.pop(0)
+        if isinstance(step, Commit):
+            covered = covered or step.paths is None or b"last" in step.paths
+            driven.post(CommitEnded(True))
+        elif isinstance(step, Push):
+            pushed_after = pushed_after or covered
+            driven.post(PushEnded())
+        else:
+            ends: dict[type[Step], Event] = {
+                Recover: Recovered(), Integrate: IntegrateEnded(True, True), Fetch: FetchEnded(False, True),
+            }  # fmt: skip
+            driven.post(ends[type(step)])
+    assert driven.state.tickets.done == driven.state.tickets.asked
+    assert covered and pushed_after
