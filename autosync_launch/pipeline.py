@@ -39,21 +39,23 @@ class Places:
 
 
 def stages(
-    configuration: Configuration, places: Places, *, verbose: bool = False, yes: bool = False
+    configuration: Configuration, places: Places, *, talk: tuple[str, ...] = (), yes: bool = False
 ) -> tuple[Stage, ...]:
-    """Give the stages, downstream first. Raises ``UserError`` where a tool is not to be found."""
-    talk = "--verbose" if verbose else "--quiet"
+    """Give the stages, downstream first; ``talk`` is passed to each.
+
+    Raises ``UserError`` where a tool is not to be found.
+    """
     given = [f"--config={places.snapshot}"] if places.snapshot is not None else []
     roots = [] if places.snapshot is not None else [one.path for one in configuration.repositories]
     found = []
     if has_messenger(configuration):
-        options = (talk, *given, *_ends(places, "xmpp", "vcs"), f"--sync={places.control('vcs')}")
+        options = (*talk, *given, *_ends(places, "xmpp", "vcs"), f"--sync={places.control('vcs')}")
         found.append(Stage(Plan("xmpp", stop_timeout_s=5.0), Command(tool("xmpp"), options)))
-    options = (talk, *given, *_ends(places, "vcs", "coalesce", *(["xmpp"] if found else [])))
+    options = (*talk, *given, *_ends(places, "vcs", "coalesce", *(["xmpp"] if found else [])))
     options += ("--yes",) if yes else ()
     found.append(Stage(Plan("vcs", stop_timeout_s=30.0), Command(tool("vcs"), (*options, *roots))))
     found.append(Stage(Plan("coalesce", ("vcs",)), _coalesce(configuration, places, talk, given)))
-    options = (talk, *given, *_ends(places, "watch"), *roots)
+    options = (*talk, *given, *_ends(places, "watch"), *roots)
     found.append(Stage(Plan("watch", ("coalesce",), stop_timeout_s=5.0), Command(tool("watch"), options)))
     return tuple(found)
 
@@ -62,10 +64,12 @@ def has_messenger(configuration: Configuration) -> bool:
     return configuration.xmpp is not None and configuration.syncmethod == "xmpp"
 
 
-def _coalesce(configuration: Configuration, places: Places, talk: str, given: list[str]) -> Command:
+def _coalesce(
+    configuration: Configuration, places: Places, talk: tuple[str, ...], given: list[str]
+) -> Command:
     program = configuration.coalesce.command
     if program is None:
-        return Command(tool("coalesce"), (talk, *given, *_ends(places, "coalesce", "watch")))
+        return Command(tool("coalesce"), (*talk, *given, *_ends(places, "coalesce", "watch")))
     return Command(
         (sys.executable, "-P", str(Path(__file__).with_name("filtering.py"))),
         (

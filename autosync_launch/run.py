@@ -93,8 +93,8 @@ def _serve(
 
     def prepare() -> tuple[Configuration, tuple[Planned, ...]]:
         taken = config.for_directories(directories) if file is None else _snapshot(file, runtime / SNAPSHOT)
-        verbose, yes = bool(arguments["--verbose"]), bool(arguments["--yes"])
-        return taken, stages(taken, places, verbose=verbose, yes=yes)
+        talk = tuple(option for option in ("--verbose", "--quiet") if arguments[option])
+        return taken, stages(taken, places, talk=talk, yes=bool(arguments["--yes"]))
 
     journal, files = Journal(state), StatusFiles(runtime, stage.loop)
     printer = _Printer(configuration, quiet=bool(arguments["--quiet"]))
