@@ -30,6 +30,10 @@ VERSION = 1
 LIMIT_BYTES = 256 * 1024
 """No encoder of ours makes a longer message: libzmq drops a peer for ever after one that is too long."""
 
+SHORTENED_TO = (100, 10, 0)
+"""So many changes stay of a message that is too long, the next number where that is still too long."""
+SHORTENED_TEXT = 4096
+
 Kind = Literal["created", "writing", "written", "attributes", "removed", "renamed"]
 
 
@@ -130,7 +134,7 @@ class VcsPulled(Payload):
     TOPIC: ClassVar[str] = "vcs.pulled"
     root: str
     repository: str
-    before: str | None
+    before: str | None = None
     after: str
     changes: tuple[Change, ...] = ()
     from_host: str | None = None
@@ -303,7 +307,7 @@ def encode(message: Message) -> bytes:
     """Give the JSON text of a message, UTF-8, without a newline.
 
     At most ``LIMIT_BYTES`` long: a batch that would be longer says ``full`` instead of its changes, a
-    report of a commit keeps the first changes and their total number.
+    report of a commit keeps the first changes and their total number, so many as have room.
     """
     envelope = {
         "v": VERSION,
@@ -314,9 +318,13 @@ def encode(message: Message) -> bytes:
         "from": message.sender,
     }
     text = _json(envelope | plain(message.payload))
-    if len(text) <= LIMIT_BYTES:
-        return text
-    return _json(envelope | plain(_shortened(message.payload)))
+    for kept in SHORTENED_TO:
+        if len(text) <= LIMIT_BYTES:
+            break
+        text = _json(envelope | plain(_shortened(message.payload, kept)))
+    if len(text) > LIMIT_BYTES:
+        raise MalformedMessage(f"{message.topic} is longer than {LIMIT_BYTES} bytes")
+    return text
 
 
 def decode(text: bytes) -> Message:
@@ -349,16 +357,20 @@ def _json(fields: Mapping[str, Any]) -> bytes:
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _shortened(payload: Payload) -> Payload:
+def _shortened(payload: Payload, kept: int) -> Payload:
     if isinstance(payload, BatchSettled):
         return dataclasses.replace(payload, changes=(), full=True)
     if isinstance(payload, VcsCommitted | VcsPulled):
-        return dataclasses.replace(
-            payload, changes=payload.changes[:100], total=payload.total or len(payload.changes)
-        )
+        total = payload.total or len(payload.changes)
+        short = dataclasses.replace(payload, changes=payload.changes[:kept], total=total)
+        if isinstance(short, VcsCommitted):
+            return dataclasses.replace(short, message=short.message[:SHORTENED_TEXT])
+        return short
     if isinstance(payload, VcsState):
-        return dataclasses.replace(payload, quarantined=payload.quarantined[:100])
-    raise MalformedMessage(f"{payload.TOPIC} is longer than {LIMIT_BYTES} bytes")
+        return dataclasses.replace(
+            payload, quarantined=payload.quarantined[:kept], reason=payload.reason[:SHORTENED_TEXT]
+        )
+    return payload
 
 
 def plain(record: Any) -> dict[str, Any]:
@@ -413,7 +425,7 @@ def build(record: type[Any], fields: Mapping[str, Any]) -> Any:
     """Build a record from JSON values; keys that it does not have are passed over."""
     known: dict[str, Any] = {}
     for name, hint in _fields(record).items():
-        if name + "_bytes" in fields:
+        if name + "_bytes" in fields and hint in _TEXTS:
             known[name] = _from_base64(fields[name + "_bytes"], name)
         elif name in fields:
             known[name] = _value(hint, fields[name], name)
@@ -430,11 +442,19 @@ def build(record: type[Any], fields: Mapping[str, Any]) -> Any:
         raise MalformedMessage(f"lacks {', '.join(missing)}") from None
 
 
+_LARGEST = 1e15
+"""Numbers are times and counts: neither infinite nor beyond what a float counts exactly."""
+_TEXTS = (str, str | None)
+
+
 def _from_base64(value: Any, name: str) -> str:
     try:
-        return os.fsdecode(base64.b64decode(value, validate=True))
+        text = os.fsdecode(base64.b64decode(value, validate=True))
     except (TypeError, ValueError, binascii.Error):
         raise MalformedMessage(f"{name}_bytes is not base64") from None
+    if "\0" in text:
+        raise MalformedMessage(f"{name}_bytes holds a NUL")
+    return text
 
 
 def _value(hint: Any, value: Any, name: str) -> Any:
@@ -457,11 +477,12 @@ def _value(hint: Any, value: Any, name: str) -> Any:
         if isinstance(value, dict):
             return build(typing.cast("type[Any]", hint), value)
     elif hint is float:
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, int | float) and not isinstance(value, bool) and -_LARGEST < value < _LARGEST:
             return float(value)
     elif hint is str:
         if isinstance(value, str) and _is_file_text(value):
             return value
     elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
-    raise MalformedMessage(f"{name} is {value!r:.60}")
+    said = type(value).__name__ if isinstance(value, list | dict) else f"{value!r:.60}"
+    raise MalformedMessage(f"{name} is {said}")
