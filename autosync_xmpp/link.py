@@ -36,7 +36,7 @@ def verifying_context(cafile: str | None) -> ssl.SSLContext:
 
 
 class Link:
-    """One connection: ``receive`` and ``send`` never wait, ``flush`` sends what is left when there is room."""
+    """One connection: nothing here waits; ``flush`` sends what is left when there is room."""
 
     def __init__(self, connected: socket.socket) -> None:
         connected.setblocking(False)
@@ -106,7 +106,7 @@ class Link:
         return isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
 
     def receive(self) -> bytes:
-        """Give what has come, at most ``RECEIVE_LIMIT_BYTES``; empty where nothing has. Raises ``LinkBroken``."""
+        """Give what has come, a bounded amount, empty where nothing has. Raises ``LinkBroken``."""
         received = bytearray()
         while len(received) < RECEIVE_LIMIT_BYTES:
             try:
