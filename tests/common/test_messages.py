@@ -120,8 +120,7 @@ def test_the_bytes_of_a_name_are_for_names_only_and_hold_no_nul() -> None:
     )
 
 
-@pytest.mark.parametrize("length", [10, 4000])
-@pytest.mark.parametrize("count", [10, 20_000])
+@pytest.mark.parametrize(("count", "length"), [(10, 4000), (20_000, 10), (400, 4000)])
 def test_no_message_is_longer_than_the_limit(count: int, length: int) -> None:
     changes = tuple(Change("\udcff" * length, "renamed", "\udcff" * length) for _ in range(count))
     name = "n" * length
