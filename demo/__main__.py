@@ -78,9 +78,8 @@ def configure(both: tuple[hosts.Host, hosts.Host], server: prosody.Prosody | Non
 
 
 def conclude(stage: scenes.Stage) -> None:
-    print(
-        f"\nEverything arrived, nothing was lost. Median from save to visible: {statistics.median(stage.times):.2f} s."
-    )
+    median = statistics.median(stage.times)
+    print(f"\nEverything arrived, nothing was lost. Median from save to visible: {median:.2f} s.")
     print("Look around: KEEP=1 make demo.   Your own files: see README, From nothing to two synced hosts.")
 
 

@@ -67,9 +67,11 @@ class Stage:
         return time.time()
 
     def wait_for_message(self, host: Host, topic: str, since: float) -> dict[str, Any]:
-        return eventually(
-            lambda: self.ears[host].first(topic, since), DEADLINE_S, lambda: f"no {topic}{host.words()}"
-        )
+        ear = self.ears[host]
+        self.wait(lambda: ear.first(topic, since), f"no {topic}")
+        message = ear.first(topic, since)
+        assert message is not None
+        return message
 
     def agree(self) -> bool:
         """Tell whether both hosts have the same commit and nothing else."""
@@ -89,7 +91,7 @@ def a_save(stage: Stage) -> None:
     step(
         committed["at"] - saved,
         "anna",
-        f"committed  {committed['message'].splitlines()[0]}",
+        f"committed  {subject(committed)}",
         committed["revision"],
     )
     step(stage.wait_for_message(stage.anna, "vcs.pushed", saved)["at"] - saved, "anna", "pushed")
@@ -122,7 +124,7 @@ def many_files(stage: Stage) -> None:
     step(
         committed["at"] - began,
         "ben",
-        f"committed  {committed['message'].splitlines()[0]}",
+        f"committed  {subject(committed)}",
         f"{commits} {noun}",
     )
     step(seen - began, "anna", f"visible    all {MANY:,}")
@@ -194,6 +196,10 @@ ALL: tuple[Callable[[Stage], None], ...] = (
     killed_stage,
     unplugged_hub,
 )
+
+
+def subject(committed: dict[str, Any]) -> str:
+    return str(committed["message"]).splitlines()[0]
 
 
 def copies(host: Host) -> list[str]:
