@@ -8,6 +8,7 @@ objects; whoever asks waits a bounded time, throws the socket away and may ask a
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import json
 import os
@@ -55,8 +56,15 @@ class Publisher:
         self._schedule_heartbeat()
 
     def publish(self, payload: Payload) -> None:
-        message = self._numbering.envelope(payload)
-        text = messages.encode(message)
+        self._publish(self._numbering.envelope(payload))
+
+    def relay(self, message: Message) -> None:
+        """Publish what another made, as the next of this publisher; sender and time stay as they were."""
+        numbered = self._numbering.envelope(message.payload, message.at or None)
+        self._publish(dataclasses.replace(numbered, sender=message.sender))
+
+    def _publish(self, message: Message) -> None:
+        payload, text = message.payload, messages.encode(message)
         if payload.STATE:
             self._last_values[payload.TOPIC, payload.key()] = text
         self._send(payload.TOPIC, text)
@@ -64,10 +72,6 @@ class Publisher:
             self._offered.add(payload.TOPIC)
             self._beats = 0
             self._schedule_heartbeat()
-
-    def republish(self, topic: str, text: bytes) -> None:
-        """Publish a message as it is, in the envelope of whoever made it."""
-        self._send(topic, text)
 
     def close(self) -> None:
         if self._timer is not None:

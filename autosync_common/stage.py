@@ -8,6 +8,7 @@ bus. The tool itself cannot tell the difference. zmq is imported only where an e
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import logging
 import os
@@ -107,6 +108,14 @@ class Stage:
             self._publisher.publish(payload)
         elif self._writer is not None and not isinstance(payload, messages.BusHeartbeat):
             self._writer.write(messages.encode(self._numbering.envelope(payload)))
+
+    def relay(self, message: Message) -> None:
+        """Publish what another made: sender and time stay, run and number are ours."""
+        if self._publisher is not None:
+            self._publisher.relay(message)
+        elif self._writer is not None:
+            numbered = self._numbering.envelope(message.payload, message.at or None)
+            self._writer.write(messages.encode(dataclasses.replace(numbered, sender=message.sender)))
 
     def subscribe(
         self,
