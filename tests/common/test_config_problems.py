@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from autosync_common import keys
 from autosync_common.config import ConfigurationError, load
 from autosync_common.errors import PERMANENT, UserError
 
@@ -230,3 +234,26 @@ def test_problems_are_data_as_well(home: Path) -> None:
     with pytest.raises(ConfigurationError) as refused:
         load(home / "c")
     assert [problem.line for problem in refused.value.problems] == [3, 5]
+
+
+_HEADERS = st.sampled_from(
+    [*(f"[{name}]" for name in keys.KEYS), "[repository a]", "[repository b]", "[x]"]
+)
+_KEYS = st.sampled_from([*{key for section in keys.KEYS.values() for key in section}, "x"])
+_VALUES = st.one_of(
+    st.sampled_from(
+        ["1", "0", "yes", "~", "~/a", "/", "..", "~x", "xmpp", "poll", "a@b.c", "10M", "git add %s", ""]
+    ),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=12),
+)
+_LINES = st.lists(_HEADERS | st.builds("{} = {}".format, _KEYS, _VALUES), max_size=12)
+
+
+@given(lines=_LINES)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_text_is_a_traceback(home: Path, lines: list[str]) -> None:
+    file = home / ".autosync"
+    file.write_text("\n".join(lines))
+    file.chmod(0o600)
+    with contextlib.suppress(UserError):
+        load(file)
