@@ -1,8 +1,4 @@
-"""One login to an XMPP server and the stanzas that go over it. The only file that imports xmpp (xmpppy).
-
-xmpppy builds and parses the XML. What it would do by itself on a network is not used: its connection
-accepts any certificate and goes on in clear text, its authentication falls back to older kinds, its waits
-have no end. Here is a table of steps instead, driven by what the server says:
+"""One login to an XMPP server and the stanzas that go over it: steps, driven by what the server says.
 
     OPENING -> STARTTLS -> HANDSHAKE -> NEGOTIATING -> AUTHENTICATING -> OPENING_AGAIN -> BINDING -> ONLINE
 
@@ -13,46 +9,36 @@ whatever goes wrong becomes one ``Failure``.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import enum
 import secrets
 import ssl
 import time
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from autosync_xmpp import scram
+from autosync_xmpp import scram, stream
 from autosync_xmpp.failures import Failure, Kind, of_authentication, of_binding, of_link, of_stream
 from autosync_xmpp.link import Link, LinkBroken
-from autosync_xmpp.notices import Element, Notice, Received, clean
+from autosync_xmpp.notices import Notice, Received, clean
+from autosync_xmpp.stream import (
+    AVAILABLE,
+    FAREWELL,
+    NS_BIND,
+    NS_CLIENT,
+    NS_SASL,
+    NS_SESSION,
+    NS_STREAMS,
+    NS_TLS,
+    STARTTLS,
+    Broken,
+    Node,
+    Stream,
+)  # fmt: skip
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    import xmpp
-
-STANZA_LIMIT_BYTES = 256 * 1024
 LOGIN_LIMIT_BYTES = 256 * 1024
 """All that a server may say before it has let us in."""
-DEPTH_LIMIT = 32
 PARSE_AT_ONCE_BYTES = 16 * 1024
-PRIORITY = "-1"
-"""So that no message to the account comes here instead of to a person's client."""
-
-NS_CLIENT = "jabber:client"
-NS_STREAMS = "http://etherx.jabber.org/streams"
-NS_TLS = "urn:ietf:params:xml:ns:xmpp-tls"
-NS_SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
-NS_BIND = "urn:ietf:params:xml:ns:xmpp-bind"
-NS_SESSION = "urn:ietf:params:xml:ns:xmpp-session"
-NS_STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
-NS_PING = "urn:xmpp:ping"
-DELAYS = ("urn:xmpp:delay", "jabber:x:delay")
-
-Node = Any
-"""xmpppy has no annotations: ``xmpp.simplexml.Node``."""
 
 
 class Step(enum.Enum):
@@ -104,10 +90,6 @@ class Listener(Protocol):
     def on_closed(self, failure: Failure) -> None: ...
 
 
-class Broken(Exception):
-    """The server breaks the rules; ``str()`` says how."""
-
-
 class Session:
     """A login, from a connected socket to its end. ``listener.on_closed`` is called once."""
 
@@ -131,15 +113,14 @@ class Session:
         self._heard = 0
         self._heard_at = self._began_at = now()
         self._pinged_at: float | None = None
-        self._client = xmpp.Client(account.domain, debug=[])
-        self._dispatcher: Dispatcher | None = None
+        self._stream = Stream(account.domain, link.send)
         self._direct_tls = direct_tls
 
     # What the owner calls
 
     def begin(self) -> None:
         """Speak first."""
-        self._attempt(self._begin_tls if self._direct_tls else self._open_stream)
+        self._attempt(self._begin_tls if self._direct_tls else self._stream.restart)
 
     def fileno(self) -> int:
         return self._link.fileno()
@@ -174,7 +155,7 @@ class Session:
     def send(self, notice: Notice) -> None:
         """Send a message; what cannot be sent ends the session, what comes too early is dropped."""
         if self.online:
-            self._attempt(lambda: self._write(_message(notice)))
+            self._attempt(lambda: self._write(stream.message(notice)))
 
     def probe(self, then: Callable[[], None] = lambda: None) -> None:
         """Ask the server for a sign of life; ``then`` is called at the answer.
@@ -187,7 +168,7 @@ class Session:
     def close(self) -> None:
         """Leave in good order, without telling the listener."""
         if self.online:
-            self._attempt(lambda: self._write_raw("<presence type='unavailable'/></stream:stream>"))
+            self._attempt(lambda: self._write_raw(FAREWELL))
         self._step = Step.CLOSED
         self._link.close()
 
@@ -212,7 +193,7 @@ class Session:
     def _ping(self, then: Callable[[], None]) -> None:
         if self._pinged_at is None:
             self._pinged_at = self._now()
-        self._ask("get", xmpp.Node("ping", attrs={"xmlns": NS_PING}), lambda _: then())
+        self._ask("get", stream.ping(), lambda _: then())
 
     # Bytes
 
@@ -239,7 +220,7 @@ class Session:
             if not self._link.handshake():
                 return
             self._step = Step.NEGOTIATING
-            self._open_stream()
+            self._stream.restart()
         self._link.flush()
         self._feed(self._link.receive())
 
@@ -257,40 +238,25 @@ class Session:
 
     def _feed_chunk(self, chunk: bytes) -> bool:
         """Tell whether this stream goes on. What came after its last element is dropped with it."""
-        dispatcher = self._dispatcher
-        if dispatcher is None:
-            return False
-        for node in dispatcher.parsed(chunk):
+        for node in self._stream.parsed(chunk):
             self._take(node)
             if self._step is Step.HANDSHAKE:
                 self._begin_tls()
                 return False
             if self._step is Step.OPENING_AGAIN:
-                self._open_stream()
+                self._stream.restart()
                 return False
             if self.closed:
                 return False
-        dispatcher.check()
+        self._stream.check()
         return True
 
     def _begin_tls(self) -> None:
-        self._close_stream()
+        self._stream.end()
         self._step = Step.HANDSHAKE
         name = self._account.domain
         self._link.start_tls(self._context, name if name.isascii() else name.encode("idna").decode())
         self._pump()
-
-    def _open_stream(self) -> None:
-        self._close_stream()
-        TCPsocket(self._link).PlugIn(self._client)
-        self._dispatcher = Dispatcher()
-        self._dispatcher.PlugIn(self._client)
-
-    def _close_stream(self) -> None:
-        if self._dispatcher is not None:
-            self._dispatcher.PlugOut()
-            self._client.TCPsocket.PlugOut()
-            self._dispatcher = None
 
     def _write(self, node: Node) -> None:
         self._write_raw(str(node))
@@ -303,7 +269,7 @@ class Session:
     def _take(self, node: Node) -> None:
         name, namespace = node.getName(), node.getNamespace()
         if namespace == NS_STREAMS and name == "error":
-            raise _Ended(of_stream(self._account.domain, _condition(node)))
+            raise _Ended(of_stream(self._account.domain, stream.condition(node)))
         if self._step is Step.ONLINE:
             self._take_stanza(name, namespace, node)
         elif self._step is Step.OPENING:
@@ -334,7 +300,7 @@ class Session:
         if not features.getTag("starttls", namespace=NS_TLS):
             raise _Ended(_no_tls(self._account.domain))
         self._step = Step.STARTTLS
-        self._write_raw(f"<starttls xmlns='{NS_TLS}'/>")
+        self._write_raw(STARTTLS)
 
     def _authenticate(self, features: Node) -> None:
         if not self._link.secure:
@@ -364,8 +330,8 @@ class Session:
         if node.getNamespace() != NS_SASL or name not in {"challenge", "success", "failure"}:
             raise Broken(f"it says <{clean(name)[:40]}> where {self._step.value} was due")
         if name == "failure":
-            raise _Ended(of_authentication(self._account, _condition(node)))
-        said = _decoded(node)
+            raise _Ended(of_authentication(self._account, stream.condition(node)))
+        said = stream.decoded(node)
         if name == "challenge":
             if self._scram is None:
                 raise Broken("it asks for more than the password")
@@ -380,40 +346,37 @@ class Session:
         self._step = Step.OPENING_AGAIN
 
     def _say_sasl(self, name: str, data: bytes, mechanism: str = "") -> None:
-        attribute = f" mechanism='{mechanism}'" if mechanism else ""
-        text = base64.b64encode(data).decode()
-        self._write_raw(f"<{name} xmlns='{NS_SASL}'{attribute}>{text}</{name}>")
+        self._write_raw(stream.sasl(name, data, mechanism))
 
     def _bind(self, features: Node) -> None:
         self._step = Step.BINDING
-        resource = xmpp.Node("resource", payload=[self._account.resource])
         old = features.getTag("session", namespace=NS_SESSION)
         needs_session = bool(old) and not old.getTag("optional")
 
         def bound(answer: Node) -> None:
             if answer.getAttr("type") != "result":
-                raise _Ended(of_binding(self._account.domain, _condition(answer.getTag("error"))))
+                raise _Ended(of_binding(self._account.domain, stream.condition(answer.getTag("error"))))
             bind = answer.getTag("bind", namespace=NS_BIND)
             jid = clean((bind and bind.getTagData("jid")) or "")
             if bare(jid) != bare(self._account.bare) or not jid.partition("/")[2]:
                 raise Broken("it gives an address that is not the account's")
             self.jid = jid
             if needs_session:
-                self._ask("set", xmpp.Node("session", attrs={"xmlns": NS_SESSION}), lambda _: self._enter())
+                self._ask("set", stream.old_session(), lambda _: self._enter())
             else:
                 self._enter()
 
-        self._ask("set", xmpp.Node("bind", attrs={"xmlns": NS_BIND}, payload=[resource]), bound)
+        self._ask("set", stream.binding(self._account.resource), bound)
 
     def _enter(self) -> None:
         self._step = Step.ONLINE
-        self._write_raw(f"<presence><show>xa</show><priority>{PRIORITY}</priority></presence>")
+        self._write_raw(AVAILABLE)
         self._listener.on_online(self.jid)
 
     def _ask(self, kind: str, child: Node, then: Callable[[Node], None]) -> None:
         number = secrets.token_hex(8)
         self._answers[number] = then
-        self._write(xmpp.Node("iq", attrs={"type": kind, "id": number}, payload=[child]))
+        self._write(stream.iq(kind, number, child))
 
     def _take_stanza(self, name: str, namespace: str, node: Node) -> None:
         if namespace != NS_CLIENT:
@@ -424,7 +387,7 @@ class Session:
         elif name == "presence" and kind in {"", "unavailable"}:
             self._listener.on_presence(sender, not kind)
         elif name == "message":
-            self._listener.on_message(_received(sender, kind, node))
+            self._listener.on_message(stream.received(sender, kind, node))
 
     def _take_iq(self, node: Node) -> None:
         """Take an answer, of the server or the account itself only; requests are not known here."""
@@ -437,99 +400,13 @@ class Session:
             if then is not None:
                 then(node)
         elif kind in {"get", "set"}:
-            fault = xmpp.Node("service-unavailable", attrs={"xmlns": NS_STANZAS})
-            error = xmpp.Node("error", attrs={"type": "cancel"}, payload=[fault])
-            attributes = {"type": "error", "id": clean(number)} | ({"to": sender} if sender else {})
-            self._write(xmpp.Node("iq", attrs=attributes, payload=[error]))
+            self._write(stream.iq("error", clean(number), stream.not_known(), sender))
 
 
 class _Ended(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure)
         self.failure = failure
-
-
-class TCPsocket(xmpp.transports.TCPsocket):  # type: ignore[misc]
-    """xmpppy's connection, over ours. xmpppy finds its parts by the names of their classes."""
-
-    def __init__(self, link: Link) -> None:
-        super().__init__(None, use_srv=False)
-        self._link = link
-
-    def plugin(self, owner: Any) -> str:
-        owner.Connection = self
-        return "ok"
-
-    def plugout(self) -> None:
-        self._owner.Connection = None
-
-    def send(self, raw_data: Any, retry_timeout: int = 1) -> None:
-        self._link.send(str(raw_data).encode())
-
-    def disconnect(self) -> None:
-        self._link.close()
-
-
-class Dispatcher(xmpp.dispatcher.Dispatcher):  # type: ignore[misc]
-    """xmpppy's stream, with limits. Elements are handed out: answers are not found by their id alone."""
-
-    plugin = xmpp.dispatcher.Dispatcher.plugin
-    plugout = xmpp.dispatcher.Dispatcher.plugout
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._depth = 0
-        self._since_last = 0
-        self._complete: list[Node] = []
-        self._fault: Exception | None = None
-
-    def StreamInit(self) -> None:
-        """Begin a stream. A document type could expand without end, so there is none."""
-        super().StreamInit()
-        parser = self.Stream._parser
-        parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = self._restricted
-        parser.CommentHandler = parser.ProcessingInstructionHandler = self._restricted
-        parser.StartElementHandler, parser.EndElementHandler = self._start, self._stop
-
-    def parsed(self, data: bytes) -> list[Node]:
-        """Give the elements that these bytes complete; ``check`` tells what was wrong after them."""
-        self._since_last += len(data)
-        try:
-            self.Stream.Parse(data)
-        except (Broken, LinkBroken) as error:
-            self._fault = error
-        except Exception as error:
-            # xmpppy and expat raise many things at what is no XMPP; no code of ours runs in there.
-            self._fault = Broken(f"what it sends is not XMPP ({type(error).__name__})")
-        if self._since_last > STANZA_LIMIT_BYTES and self._fault is None:
-            self._fault = Broken("it sends an element without end")
-        complete, self._complete = self._complete, []
-        return complete
-
-    def check(self) -> None:
-        """Raises ``Broken`` or ``LinkBroken``."""
-        if self._fault is not None:
-            raise self._fault
-
-    def dispatch(self, stanza: Node, session: Any = None, direct: int = 0) -> None:
-        self.Stream._mini_dom = None
-        self._since_last = 0
-        self._complete.append(stanza)
-
-    def _start(self, tag: str, attributes: Mapping[str, str]) -> None:
-        self._depth += 1
-        if self._depth > DEPTH_LIMIT:
-            raise Broken("it sends elements in elements in elements")
-        self.Stream.starttag(tag, attributes)
-
-    def _stop(self, tag: str) -> None:
-        self._depth -= 1
-        self.Stream.endtag(tag)
-        if self._depth == 0:
-            raise LinkBroken("it ended the stream")
-
-    def _restricted(self, *_: Any) -> None:
-        raise Broken("it sends XML that XMPP forbids")
 
 
 def bare(jid: str) -> str:
@@ -543,46 +420,4 @@ def _no_tls(domain: str) -> Failure:
         domain,
         "it offers no encryption; the password was not sent",
         "`server` and `port` in [xmpp] name another way in",
-    )
-
-
-def _condition(node: Node) -> str:
-    """Give the name of what a server found wrong: the first child that is not a text."""
-    children = [child for child in (node.getChildren() if node else ()) if child]
-    names = [clean(child.getName())[:60] for child in children if child.getName() != "text"]
-    return names[0] if names else "no reason given"
-
-
-def _decoded(node: Node) -> bytes:
-    text = "".join(node.getData().split())
-    try:
-        return b"" if text == "=" else base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise Broken("its answer to the login is not base64") from None
-
-
-def _message(notice: Notice) -> Node:
-    payload = [xmpp.Node("body", payload=[clean(notice.body)])] if notice.body else []
-    for element in notice.elements:
-        attributes = {name: clean(value) for name, value in element.attributes.items()}
-        payload.append(xmpp.Node(element.name, attrs={"xmlns": element.namespace, **attributes}))
-    attributes = {"type": notice.kind, "to": clean(notice.to), "id": secrets.token_hex(8)}
-    return xmpp.Node("message", attrs=attributes, payload=payload)
-
-
-def _received(sender: str, kind: str, node: Node) -> Received:
-    children = [child for child in node.getChildren() if child]
-    return Received(
-        sender=sender,
-        kind=kind,
-        body=clean(node.getTagData("body") or ""),
-        delayed=any(child.getNamespace() in DELAYS for child in children),
-        elements=tuple(
-            Element(
-                child.getName(),
-                child.getNamespace(),
-                {name: clean(value) for name, value in child.getAttrs().items() if name != "xmlns"},
-            )
-            for child in children[:8]
-        ),
     )
