@@ -119,7 +119,9 @@ def _read(path: Path, name: str) -> tuple[str, int]:
             content = opened.read(LIMIT_BYTES + 1)
     except FileNotFoundError:
         raise UserError(
-            f"no configuration at {name}", "", "autosync.conf(5) has one; `autosync DIRECTORY` runs without"
+            f"no configuration at {name}",
+            "",
+            "see autosync.conf(5) for one; `autosync DIRECTORY` runs without",
         ) from None
     except IsADirectoryError:
         raise UserError(

@@ -128,12 +128,11 @@ def section_meant(section: str) -> str:
 
 def key_meant(section: str, key: str) -> str:
     """Say which key was meant, where it belongs, or which there are."""
-    found = difflib.get_close_matches(key.replace("-", "_"), KEYS[section], 1)
-    if found and (found[0] == key.replace("-", "_") or not _elsewhere(section, key)):
-        return f"did you mean {found[0]}?"
-    others = _elsewhere(section, key)
-    return f"it belongs in {' or '.join(others)}" if others else "known are " + ", ".join(KEYS[section])
-
-
-def _elsewhere(section: str, key: str) -> list[str]:
-    return [f"[{other}]" for other in KEYS if other not in {section, "repository"} and key in KEYS[other]]
+    name = key.replace("-", "_")
+    homes = [other for other in KEYS if other not in {section, "repository"} and name in KEYS[other]]
+    near = difflib.get_close_matches(name, KEYS[section], 1)
+    if near and (near[0] == name or not homes):
+        return f"did you mean {near[0]}?"
+    if homes:
+        return f"it belongs in {' or '.join(f'[{home}]' for home in homes)}"
+    return "known are " + ", ".join(KEYS[section])
