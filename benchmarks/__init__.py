@@ -1,0 +1,1 @@
+"""Measures autosync against plain git in the same run on the same machine: ``make bench``."""

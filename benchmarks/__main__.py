@@ -1,0 +1,29 @@
+"""``make bench``: the figures of doc/performance.md, each with what it is measured against.
+
+python -m benchmarks [NAME...]      all of them, or some by name
+"""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import figures
+
+
+def main(names: list[str]) -> int:
+    unknown = set(names) - set(figures.ALL)
+    if unknown:
+        print(
+            f"benchmarks: no {', '.join(sorted(unknown))}; there are: {', '.join(figures.ALL)}",
+            file=sys.stderr,
+        )
+        return 100
+    for name in names or figures.ALL:
+        print(f"\n{name}: {(figures.ALL[name].__doc__ or '').splitlines()[0]}", flush=True)
+        for line in figures.ALL[name]():
+            print(f"  {line}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,147 @@
+"""The figures that a person notices: how late, how many at once, how heavy, how fast ``--help`` is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from benchmarks import baseline, processes
+from tests.helpers import hosts, prosody
+from tests.helpers.hosts import BIN, Host
+from tests.helpers.waiting import eventually
+
+SAMPLES = 20
+FILES_BEFORE = 10
+MANY = 1000
+IDLE_S = 60.0
+HELP_SAMPLES = 10
+DEADLINE_S = 60.0
+AT_ONCE = "[coalesce]\nsettle = 0\n[vcs]\npush_delay = 0\n"
+
+Lines = Iterator[str]
+
+
+def default_latency() -> Lines:
+    """edit to visible on the other host, default settings, told by XMPP"""
+    with pipelines() as (anna, ben):
+        yield spread("autosync", [arrival(anna, ben, f"file-{n}", f"{n}\n") for n in range(SAMPLES)])
+
+
+def latency_at_once() -> Lines:
+    """edit to visible with settle and push delay 0, against plain git in turns on the same repository"""
+    with pipelines(AT_ONCE) as (anna, ben), pair() as (one, other):
+        ours, gits = [], []
+        for number in range(SAMPLES):
+            name = f"file-{number % FILES_BEFORE}"
+            ours.append(arrival(anna, ben, name, f"{number}\n"))
+            gits.append(baseline.exchange(one, other, name, f"{number}\n"))
+    yield spread("autosync", ours)
+    yield spread("git add, commit, push; fetch, merge", gits)
+    yield f"ratio of the medians: {statistics.median(ours) / statistics.median(gits):.2f}"
+
+
+def many_files() -> Lines:
+    """1,000 new files at once, default settings"""
+    with pipelines() as (anna, ben):
+        before = int(anna.git("rev-list", "--count", "HEAD"))
+        began = time.time()
+        for number in range(MANY):
+            anna.save(f"many/{number // 100}/{number}", f"{number}\n" * 50)
+        wrote = time.time() - began
+        photos = ben.files / "many"
+        eventually(lambda: sum(len(f) for _, _, f in os.walk(photos)) == MANY, DEADLINE_S, ben.words)
+        took = time.time() - began
+        eventually(lambda: anna.head() == ben.head(), DEADLINE_S, ben.words)
+        commits = int(ben.git("rev-list", "--count", "HEAD")) - before
+    yield f"all visible after {took:.2f} s (writing took {wrote:.2f} s of it), {commits} commits"
+
+
+def idle() -> Lines:
+    """a pipeline at rest: all its processes together, for a minute"""
+    with pipelines() as (anna, _):
+        arrival(anna, _, "last", "x\n")
+        time.sleep(5)
+        assert anna.process is not None
+        pids = processes.family(anna.process.pid)
+        before = processes.cpu_s(pids)
+        time.sleep(IDLE_S)
+        used = processes.cpu_s(pids) - before
+        yield f"{100 * used / IDLE_S:.3f} % of a core"
+        resident, proportional = processes.memory_mb(pids), processes.memory_mb(pids, "Pss")
+        yield f"{resident:.0f} MB resident, {proportional:.0f} MB proportional, {len(pids)} processes"
+
+
+def help_texts() -> Lines:
+    """--help of each command, against the start of a bare interpreter"""
+    bare = statistics.median(timed((sys.executable, "-c", "pass")) for _ in range(HELP_SAMPLES))
+    yield f"bare interpreter: {1000 * bare:.0f} ms"
+    for program in sorted(BIN.iterdir()):
+        command = (sys.executable, str(program), "--help")
+        took = statistics.median(timed(command) for _ in range(HELP_SAMPLES))
+        yield f"{program.name} --help: {1000 * took:.0f} ms, {took / bare:.1f} times"
+
+
+ALL: dict[str, Callable[[], Lines]] = {
+    "default-latency": default_latency,
+    "latency-at-once": latency_at_once,
+    "many-files": many_files,
+    "idle": idle,
+    "help": help_texts,
+}
+
+
+@contextlib.contextmanager
+def pipelines(more: str = "") -> Iterator[tuple[Host, Host]]:
+    """Give two hosts with running pipelines on a private XMPP server and hub."""
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="autosync-bench-")))
+        server = prosody.Prosody(directory / "prosody")
+        account = server.add_account("team", "only for measuring")
+        stack.enter_context(server)
+        one, other = stack.enter_context(hosts.hosts(directory, "anna", "ben"))
+        for host in (one, other):
+            hosts.told_by_xmpp(host, account, "only for measuring", server.port, server.cafile, more)
+            host.start()
+        for number in range(FILES_BEFORE):
+            arrival(one, other, f"file-{number}", "before\n")
+        yield one, other
+
+
+@contextlib.contextmanager
+def pair() -> Iterator[tuple[Host, Host]]:
+    """Give two clones of a hub without autosync, with as many files."""
+    with (
+        tempfile.TemporaryDirectory(prefix="autosync-bench-") as directory,
+        hosts.hosts(Path(directory), "one", "other") as (one, other),
+    ):
+        for number in range(FILES_BEFORE):
+            baseline.exchange(one, other, f"file-{number}", "before\n")
+        yield one, other
+
+
+def arrival(one: Host, other: Host, name: str, content: str) -> float:
+    """Save a file and give the seconds until it is readable on the other host."""
+    began = time.perf_counter()
+    one.save(name, content)
+    eventually(lambda: other.has(name, content), DEADLINE_S, lambda: one.words() + other.words())
+    took = time.perf_counter() - began
+    eventually(lambda: one.head() == other.head(), DEADLINE_S, lambda: one.words() + other.words())
+    return took
+
+
+def timed(command: Sequence[str]) -> float:
+    began = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - began
+
+
+def spread(what: str, times_s: Sequence[float]) -> str:
+    median, least, most = (1000 * f(times_s) for f in (statistics.median, min, max))
+    return f"{what}: p50 {median:.0f} ms ({least:.0f} to {most:.0f}), {len(times_s)} samples"
