@@ -158,14 +158,13 @@ def test_the_manual_page_has_each_option_of_the_usage_and_no_other(command: str)
     offered = set(OPTION.findall(usages(package_of(command))))
     assert offered, "no usage text was found"
     assert offered - documented == set()
-    flags = {_flag(words) for words in re.findall(r"^\.(?:It|Op|Oo)\s+Fl\s+(\S+)", source, re.MULTILINE)}
-    assert flags - offered == set()
+    assert flags_of(source) - offered == set()
 
 
-def _flag(name: str) -> str:
-    """Give the option of an mdoc ``Fl`` argument: ``-settle`` is --settle, ``q`` is -q."""
-    name = re.sub(r"\\-", "-", name).split("=")[0].rstrip(",")
-    return f"-{name}"
+def flags_of(page: str) -> set[str]:
+    """Give the options that an mdoc page lists: ``.It Fl v , Fl -verbose`` has two."""
+    listed = re.findall(r"^\.(?:It|Op|Oo)\s.*", page.replace("\\-", "-"), re.MULTILINE)
+    return {f"-{name}" for line in listed for name in re.findall(r"\bFl (-?\w[\w-]*)", line)}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
