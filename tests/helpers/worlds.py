@@ -1,0 +1,448 @@
+"""Makes random working copies: every kind of name, content, attribute, flag and staged change.
+
+One seed always makes the same world and the same history of edits.
+"""
+
+# ruff: noqa: PTH101, PTH103, PTH104, PTH108, PTH112, PTH114, PTH118, PTH119, PTH120, PTH123, PTH211
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import stat
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from autosync_vcs.git.scan import parents
+
+NAMES = [
+    b"a",
+    b"b.txt",
+    b"c.c",
+    b"d.id",
+    b"e.up",
+    b"f.u16",
+    b"g.bin",
+    b"h.crlf",
+    b"README",
+    b"i.ign",
+    b"j.txt",
+    b"-x",
+    b"--",
+    b":(top)x",
+    b":!y",
+    b"*",
+    b"a*",
+    b"?",
+    b"[a]",
+    b" lead",
+    b"trail ",
+    b"tab\there",
+    b'"quoted',
+    b'q"q',
+    b"back\\slash",
+    b"new\nline",
+    b"\n",
+    b"cr\r",
+    b"\xff\xfe",
+    b"caf\xc3\xa9",
+    b"cafe\xcc\x81",
+    b"\xe2\x80\x8bzero",
+    b"n" * 255,
+    b"#comment",
+    b"!bang",
+    b"~",
+    b"dot.",
+    b"con",
+    b"git~2",
+    b".gitx",
+    b".hidden",
+    b"'",
+    b"$HOME",
+    b"%s",
+    b"..x",
+    b"...",
+]
+DIRECTORIES = [
+    b"",
+    b"d",
+    b"d/e",
+    b"d/e/f",
+    b"sub dir",
+    b"o\nd",
+    b"\xfed",
+    b"-d",
+    b":d",
+    b"ignored.d",
+    b"a.d",
+]
+ATTRIBUTES = [
+    b"*.txt text\n",
+    b"* text=auto\n",
+    b"*.crlf eol=crlf\n",
+    b"*.id ident\n",
+    b"*.up filter=up\n",
+    b"*.u16 working-tree-encoding=UTF-16LE\n",
+    b"* -text\n",
+    b"*.txt -text\n*.c binary\n",
+    b"d/** text eol=crlf\n",
+    b"[attr]mine text\n*.c mine\n",
+    b"",
+    b"*.txt !text\n",
+]
+IGNORES = [
+    b"*.ign\n",
+    b"ignored.d/\n",
+    b"*.txt\n!b.txt\n",
+    b"/d/\n",
+    b"d/*\n!d/e\n",
+    b"",
+    b"*.d\n",
+    b"a*\n",
+]
+TEXTS = [
+    b"",
+    b"one\n",
+    b"one\r\n",
+    b"one\r\ntwo\n",
+    b"\x00binary\r\n",
+    b"$Id$\n",
+    b"$Id: old $\n",
+    b"lower case\n",
+    b"no newline",
+    b"long " * 3000 + b"\n",
+    "käse\n".encode("utf-16-le"),
+]
+
+
+Environment = Mapping[str, str]
+_NONE: Environment = {}
+
+
+class World:
+    """A repository that somebody edits at random."""
+
+    def __init__(self, place: Path, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.place = place
+        self.touched: set[bytes] = set()
+        """Every path that was changed since the last call of ``fresh``."""
+        self._made = 0
+        place.mkdir(parents=True)
+        pick = self.random
+        format_ = pick.choice(("sha1", "sha1", "sha1", "sha256"))
+        self.git("init", "-q", "-b", "main", f"--object-format={format_}")
+        settings = {
+            "core.autocrlf": pick.choice(("false", "false", "false", "true", "input")),
+            "core.eol": pick.choice(("native", "lf", "crlf")),
+            "core.safecrlf": "false",
+            "index.version": pick.choice(("2", "4")),
+            "core.splitIndex": pick.choice(("false", "false", "true")),
+            "core.untrackedCache": pick.choice(("false", "keep", "true")),
+            "core.fileMode": pick.choice(("true", "true", "true", "false")),
+            "filter.up.clean": "tr a-z A-Z",
+            "filter.up.smudge": "cat",
+        }
+        for name, value in settings.items():
+            self.git("config", name, value)
+        for _ in range(pick.randrange(3, 25)):
+            self.write_somewhere()
+        if pick.random() < 0.9:
+            self.git("add", "-A", ok=True)
+            self.git("commit", "-q", "--allow-empty", "-m", "first")
+
+    def git(self, *arguments: str, ok: bool = False, environment: Environment = _NONE) -> bytes:
+        """Run git as the user; ``ok`` lets it fail."""
+        done = subprocess.run(
+            ("git", *arguments),
+            cwd=self.place,
+            env={**os.environ, **environment},
+            capture_output=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            timeout=60,
+        )
+        assert ok or done.returncode == 0, (arguments, done.stderr)
+        return done.stdout
+
+    def fresh(self) -> set[bytes]:
+        """Give the paths changed since the last call."""
+        touched, self.touched = self.touched, set()
+        return touched
+
+    def edit(self, count: int) -> None:
+        """Do some of what people and programs do."""
+        for _ in range(count):
+            self.random.choices(list(self.ACTIONS.keys()), list(self.ACTIONS.values()))[0](self)
+
+    # What people do to files
+
+    def path(self) -> bytes:
+        return os.path.join(self.random.choice(DIRECTORIES), self.random.choice(NAMES))
+
+    def full(self, path: bytes) -> bytes:
+        return os.path.join(os.fsencode(self.place), path)
+
+    def files(self) -> list[bytes]:
+        found = []
+        top = os.fsencode(self.place)
+        for directory, directories, names in os.walk(top):
+            if b".git" in directories:
+                directories.remove(b".git")
+            directories.sort()
+            links = [name for name in directories if os.path.islink(os.path.join(directory, name))]
+            found += [os.path.relpath(os.path.join(directory, name), top) for name in sorted(names) + links]
+        return found
+
+    def some_file(self) -> bytes | None:
+        """Give a file that is not one of git's own rules: nonsense in those is an error to git itself."""
+        files = [path for path in self.files() if not os.path.basename(path).startswith(b".git")]
+        return self.random.choice(files) if files else None
+
+    def some_tracked(self) -> bytes | None:
+        listing = self.git("ls-files", "-z").split(b"\0")[:-1]
+        return self.random.choice(listing) if listing else None
+
+    def write_somewhere(self) -> None:
+        self.put(self.path())
+
+    def put(self, path: bytes) -> None:
+        """Write a file, over whatever is there, as a file manager would after asking."""
+        full = self.full(path)
+        parent = os.path.dirname(full)
+        top = os.fsencode(self.place)
+        while len(parent) > len(top):
+            if os.path.lexists(parent) and (os.path.islink(parent) or not os.path.isdir(parent)):
+                os.unlink(parent)
+                self.touched.add(os.path.relpath(parent, top))
+            parent = os.path.dirname(parent)
+        self.remove(path)
+        os.makedirs(os.path.dirname(full), exist_ok=True)
+        kind = self.random.random()
+        if kind < 0.12:
+            os.symlink(self.random.choice((b"a", b"../x", b"d", b"/nowhere", b"l" * 200, b"\xff")), full)
+        else:
+            with open(full, "wb") as file:
+                file.write(self.text())
+            if kind < 0.25:
+                os.chmod(full, 0o755)
+        self.touched.add(path)
+
+    def text(self) -> bytes:
+        self._made += 1
+        unique = b"" if self.random.random() < 0.5 else b"%d\n" % self._made
+        return self.random.choice(TEXTS) + unique
+
+    def remove(self, path: bytes) -> None:
+        full = self.full(path)
+        if os.path.isdir(full) and not os.path.islink(full):
+            shutil.rmtree(full)
+        elif os.path.lexists(full):
+            os.unlink(full)
+        self.touched.add(path)
+
+    def edit_one(self) -> None:
+        path = self.some_file()
+        if path is None or os.path.islink(self.full(path)):
+            return
+        full = self.full(path)
+        mode = os.lstat(full).st_mode
+        text = self.text()
+        if self.random.random() < 0.5:
+            with open(full, "r+b") as file:
+                file.truncate()
+                file.write(text)
+        else:
+            os.unlink(full)
+            with open(full, "wb") as file:
+                file.write(text)
+            os.chmod(full, stat.S_IMODE(mode))
+        self.touched.add(path)
+
+    def convert_lines(self) -> None:
+        path = self.some_file()
+        if path is None or os.path.islink(self.full(path)):
+            return
+        with open(self.full(path), "r+b") as file:
+            text = file.read()
+            file.seek(0)
+            file.truncate()
+            old, new = self.random.choice(((b"\r\n", b"\n"), (b"\n", b"\r\n")))
+            file.write(text.replace(old, new))
+        self.touched.add(path)
+
+    def remove_one(self) -> None:
+        path = self.some_file()
+        if path is not None:
+            self.remove(path)
+
+    def remove_directory(self) -> None:
+        path = self.random.choice(DIRECTORIES[1:])
+        if os.path.lexists(self.full(path)):
+            self.remove(path)
+
+    def rename_one(self) -> None:
+        source, target = self.some_file(), self.path()
+        if source is None or target.startswith(source + b"/"):
+            return
+        if any(
+            os.path.lexists(self.full(parent)) and not os.path.isdir(self.full(parent))
+            for parent in parents(target)
+        ):
+            return
+        if os.path.realpath(os.path.dirname(self.full(target))).find(os.fsencode(self.place)) != 0:
+            return
+        if source == target or os.path.isdir(self.full(target)):
+            return
+        os.makedirs(os.path.dirname(self.full(target)), exist_ok=True)
+        os.rename(self.full(source), self.full(target))
+        self.touched |= {source, target}
+
+    def rename_directory(self) -> None:
+        source, target = self.random.sample(DIRECTORIES[1:], 2)
+        if not os.path.isdir(self.full(source)) or os.path.lexists(self.full(target)):
+            return
+        if target.startswith(source + b"/") or not os.path.isdir(os.path.dirname(self.full(target))):
+            return
+        os.rename(self.full(source), self.full(target))
+        self.touched |= {source, target}
+
+    def file_for_directory(self) -> None:
+        self.put(self.random.choice(DIRECTORIES[1:]))
+
+    def directory_for_file(self) -> None:
+        path = self.some_file()
+        if path is not None and len(path) < 200:
+            self.remove(path)
+            self.put(path + b"/" + self.random.choice(NAMES[:12]))
+
+    def change_mode(self) -> None:
+        path = self.some_file()
+        if path is not None and not os.path.islink(self.full(path)):
+            os.chmod(self.full(path), self.random.choice((0o644, 0o755)))
+            self.touched.add(path)
+
+    def touch_one(self) -> None:
+        path = self.some_file()
+        if path is not None:
+            os.utime(self.full(path), (1, self.random.randrange(10**9)), follow_symlinks=False)
+            self.touched.add(path)
+
+    def write_rules(self) -> None:
+        directory = self.random.choice((b"", b"", b"d", b"d/e"))
+        if os.path.islink(self.full(directory)) or not os.path.isdir(self.full(directory)):
+            return
+        name, texts = self.random.choice(((b".gitattributes", ATTRIBUTES), (b".gitignore", IGNORES)))
+        path = os.path.join(directory, name)
+        if os.path.realpath(os.path.dirname(self.full(path))) != os.path.dirname(self.full(path)):
+            return
+        self.remove(path)
+        with open(self.full(path), "wb") as file:
+            file.write(self.random.choice(texts))
+
+    # What people do with git
+
+    def stage(self) -> None:
+        path = self.some_file()
+        if path is not None:
+            self.git("--literal-pathspecs", "add", "--", os.fsdecode(path), ok=True)
+
+    def stage_and_edit(self) -> None:
+        self.stage()
+        self.edit_one()
+
+    def force(self) -> None:
+        path = self.some_file()
+        if path is not None:
+            self.git("--literal-pathspecs", "add", "-f", "--", os.fsdecode(path), ok=True)
+
+    def untrack(self) -> None:
+        path = self.some_tracked()
+        if path is not None:
+            self.git("--literal-pathspecs", "rm", "-q", "--cached", "--", os.fsdecode(path), ok=True)
+
+    def intend(self) -> None:
+        path = self.some_file()
+        if path is not None:
+            self.git("--literal-pathspecs", "add", "-N", "--", os.fsdecode(path), ok=True)
+
+    def flag(self) -> None:
+        path = self.some_tracked()
+        if path is not None:
+            choices = (
+                "--assume-unchanged",
+                "--skip-worktree",
+                "--no-assume-unchanged",
+                "--no-skip-worktree",
+            )
+            self.git("update-index", self.random.choice(choices), "--", os.fsdecode(path), ok=True)
+
+    def rewrite_index(self) -> None:
+        choices = (
+            "--split-index",
+            "--no-split-index",
+            "--index-version=4",
+            "--untracked-cache",
+            "--refresh",
+        )
+        self.git("update-index", self.random.choice(choices), ok=True)
+
+    def exclude(self) -> None:
+        with open(self.place / ".git" / "info" / "exclude", "wb") as file:
+            file.write(self.random.choice(IGNORES))
+
+    ACTIONS: Mapping[Callable[[World], None], int] = {
+        write_somewhere: 10,
+        edit_one: 10,
+        convert_lines: 2,
+        remove_one: 5,
+        remove_directory: 1,
+        rename_one: 4,
+        rename_directory: 2,
+        file_for_directory: 1,
+        directory_for_file: 2,
+        change_mode: 2,
+        touch_one: 2,
+        write_rules: 3,
+        stage: 2,
+        stage_and_edit: 2,
+        force: 1,
+        untrack: 2,
+        intend: 1,
+        flag: 2,
+        rewrite_index: 1,
+        exclude: 1,
+    }
+
+
+def status(world: World, environment: Environment = _NONE) -> bytes:
+    quiet = {"GIT_OPTIONAL_LOCKS": "0", **environment}
+    return world.git("status", "--porcelain", "-z", environment=quiet)
+
+
+def listing(world: World, tree: str, environment: Environment = _NONE) -> dict[bytes, bytes]:
+    """Give "MODE TYPE ID" by path for a tree."""
+    lines = world.git("ls-tree", "-r", "-z", "--full-tree", tree, environment=environment).split(b"\0")[:-1]
+    return {path: words for words, _, path in (line.partition(b"\t") for line in lines)}
+
+
+def add_all_on_a_copy(world: World, beside: Path) -> tuple[str, dict[str, str]]:
+    """Do ``git add -A && git write-tree`` on a copy of the index, with objects kept apart.
+
+    Gives the tree, and the environment in which it can be read.
+    """
+    index, copy = world.place / ".git" / "index", beside / "index"
+    shutil.rmtree(beside, ignore_errors=True)
+    (beside / "objects").mkdir(parents=True)
+    with contextlib.suppress(FileNotFoundError):
+        shutil.copy2(index, copy)
+    environment = {
+        "GIT_INDEX_FILE": str(copy),
+        "GIT_OBJECT_DIRECTORY": str(beside / "objects"),
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(world.place / ".git" / "objects"),
+    }
+    world.git("add", "-A", environment=environment)
+    return world.git("write-tree", environment=environment).decode().strip(), environment
