@@ -215,6 +215,9 @@ class Reading:
         notices = parts.get("autosync", {}).get("notifymethod")
         if notices is not None and notices.value != "none":
             self.note(notices.line, f"{notices.said}: notices are not shown yet")
+        also = parts.get("xmpp", {}).get("alsonotify")
+        if also is not None and also.value and method == "xmpp":
+            self.note(also.line, f"{also.said}: other accounts are not told yet")
         delay = parts.get("vcs", {}).get("push_delay_s")
         if delay is not None and delay.value > 1:
             self.note(delay.line, f"{delay.said}: a push waits so long after the last commit")

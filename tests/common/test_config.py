@@ -155,6 +155,14 @@ def test_an_account_is_not_used_where_the_method_is_another(home: Path) -> None:
     assert got.notes == ("~/c:4: [xmpp] not used: syncmethod is poll",)
 
 
+def test_what_is_not_built_yet_is_noted(home: Path) -> None:
+    account = "[xmpp]\nusername = a@b.c\npasswordcmd = x\nalsonotify = d@e.f, g@h.i\n"
+    got = load(write(home / "c", "[autosync]\npath = ~/n\n" + account))
+    assert got.xmpp is not None
+    assert got.xmpp.alsonotify == ("d@e.f", "g@h.i")
+    assert got.notes == ("~/c:6: [xmpp] alsonotify = d@e.f, g@h.i: other accounts are not told yet",)
+
+
 def test_the_password_is_in_no_representation(home: Path) -> None:
     text = "[autosync]\npath = ~/n\n[xmpp]\nusername = a@b.c/here\npassword = geheim\n"
     got = load(write(home / "c", text))
