@@ -30,7 +30,7 @@ def state_homes() -> tuple[Path, ...]:
 
 def state_directory(name: str) -> Path:
     """Give the state directory of an instance, made if it is not there."""
-    return private_directory(state_homes()[0] / name)
+    return private_directory(private_directory(state_homes()[0]) / name)
 
 
 def runtime_directory(name: str) -> Path:
