@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import docopt
 
 from autosync_common import __version__
 from autosync_common.errors import UserError
@@ -48,6 +44,8 @@ def parse(
     if "--version" in own:
         print(program, __version__)
         raise Finished
+    import docopt  # noqa: PLC0415 - not for --help
+
     try:
         return dict(docopt.docopt(usage, words, default_help=False, options_first=options_first))
     except docopt.DocoptExit:
@@ -55,6 +53,9 @@ def parse(
 
 
 def _complaint(usage: str, words: Sequence[str], program: str) -> UserError:
+    import difflib  # noqa: PLC0415
+    import re  # noqa: PLC0415
+
     options = _options(usage)
     for word in words:
         name, equals, _ = word.partition("=")
@@ -83,6 +84,8 @@ def _see(program: str) -> str:
 
 def _options(usage: str) -> dict[str, bool]:
     """Give the options of a usage text, and whether each takes a value."""
+    import re  # noqa: PLC0415
+
     options: dict[str, bool] = {}
     for name, value in re.findall(r"(?<![\w-])(--?[A-Za-z][\w-]*)((?:=| )[A-Z]+\b)?", usage):
         options[name] = options.get(name, False) or bool(value)

@@ -14,7 +14,6 @@ import logging
 import os
 import signal
 import stat
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -24,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 from autosync_common import messages
 from autosync_common.answers import Refused
-from autosync_common.arguments import COMMON_OPTIONS, Finished, number, parse
-from autosync_common.errors import DONE, PERMANENT, SIGNALLED, TEMPORARY, AutosyncError, UserError
+from autosync_common.arguments import COMMON_OPTIONS, number, parse
+from autosync_common.command import guard
+from autosync_common.errors import DONE, SIGNALLED, AutosyncError, UserError
 from autosync_common.lines import LineReader, LineWriter, TooLong
 from autosync_common.loop import Loop
 from autosync_common.messages import Message, Payload
@@ -275,42 +275,6 @@ class Stage:
             on_message(message)
             if on_raw is not None:
                 on_raw(message.topic, line)
-
-
-def guard(program: str, main: Callable[[], int]) -> int:
-    """Run a tool's ``main`` and make one line and an exit status of whatever it raises."""
-    try:
-        return main()
-    except Finished:
-        return DONE
-    except AutosyncError as error:
-        print(f"{program}: {error}", file=sys.stderr)
-        return error.exit_status
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
-        return DONE
-    except KeyboardInterrupt:
-        return SIGNALLED + signal.SIGINT
-    except ModuleNotFoundError as error:
-        print(f"{program}: the Python package {error.name} is missing; pip install it", file=sys.stderr)
-        return PERMANENT
-    except OSError as error:
-        subject = f"{error.filename}: " if error.filename is not None else ""
-        print(f"{program}: {subject}{(error.strerror or str(error)).lower()}", file=sys.stderr)
-        return TEMPORARY
-    except Exception as error:
-        if "AUTOSYNC_DEBUG" in os.environ:
-            raise
-        what = f"{type(error).__name__} at {_innermost(error)}: {error}"
-        print(f"{program}: internal error: {what}; AUTOSYNC_DEBUG=1 shows more", file=sys.stderr)
-        return TEMPORARY
-
-
-def _innermost(error: BaseException) -> str:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "?"
 
 
 def logger(program: str, level: int = logging.INFO, log_format: str = "text") -> logging.Logger:

@@ -1,0 +1,55 @@
+"""The end of every program: one line and an exit status for whatever its ``main`` raises.
+
+With ``arguments`` this is all that a program imports before it has read its command line, so that
+``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from autosync_common.arguments import Finished
+from autosync_common.errors import DONE, PERMANENT, SIGNALLED, TEMPORARY, AutosyncError
+
+STDOUT = 1
+SIGINT = 2
+
+
+def guard(program: str, main: Callable[[], int]) -> int:
+    """Run a tool's ``main`` and make one line and an exit status of whatever it raises."""
+    try:
+        return main()
+    except Finished:
+        return DONE
+    except AutosyncError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return error.exit_status
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+        return DONE
+    except KeyboardInterrupt:
+        return SIGNALLED + SIGINT
+    except ModuleNotFoundError as error:
+        print(f"{program}: the Python package {error.name} is missing; pip install it", file=sys.stderr)
+        return PERMANENT
+    except OSError as error:
+        subject = f"{error.filename}: " if error.filename is not None else ""
+        print(f"{program}: {subject}{(error.strerror or str(error)).lower()}", file=sys.stderr)
+        return TEMPORARY
+    except Exception as error:
+        if "AUTOSYNC_DEBUG" in os.environ:
+            raise
+        what = f"{type(error).__name__} at {_innermost(error)}: {error}"
+        print(f"{program}: internal error: {what}; AUTOSYNC_DEBUG=1 shows more", file=sys.stderr)
+        return TEMPORARY
+
+
+def _innermost(error: BaseException) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return "?"
+    return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"  # noqa: PTH119
