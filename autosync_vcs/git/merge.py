@@ -172,7 +172,7 @@ def _attributes(git: Git, one: str, other: str, paths: Iterable[bytes]) -> Itera
     newer, older = sorted(
         (one, other), key=lambda commit: (_committed_at(git, commit), commit), reverse=True
     )
-    found = _lookup(git, older, names) | _lookup(git, newer, names)
+    found = lookup(git, older, names) | lookup(git, newer, names)
     files = {name: oid for name, (kind, oid) in found.items() if kind == "blob"}
     if not files:
         yield None
@@ -200,7 +200,7 @@ def parents(path: bytes) -> Iterator[bytes]:
         end = path.find(b"/", end + 1)
 
 
-def _lookup(git: Git, treeish: str, names: Iterable[bytes]) -> dict[bytes, tuple[str, str]]:
+def lookup(git: Git, treeish: str, names: Iterable[bytes]) -> dict[bytes, tuple[str, str]]:
     """Give the kind and id of those of the names that exist in a tree."""
     names = list(names)
     question = b"".join(treeish.encode() + b":" + name + b"\0" for name in names)
@@ -230,7 +230,7 @@ def _resolved(git: Git, one: str, other: str, outcome: _Outcome) -> Merged:
     changed_at = {2: _last_changes(git, one, other), 3: _last_changes(git, other, one)}
     tips = {2: _authored_at(git, one), 3: _authored_at(git, other)}
     unmerged = outcome.stages | _originals(git, one, other, outcome.mixed)
-    occupied = _lookup(git, outcome.tree, unmerged)
+    occupied = lookup(git, outcome.tree, unmerged)
     result: dict[bytes, Entry] = {}
     losers: list[tuple[bytes, Claim]] = []
     conflicts: dict[bytes, list[bytes]] = {}
@@ -347,7 +347,7 @@ class _Names:
                 if self._taken[name] == claim.entry:
                     return name
                 continue
-            there = _lookup(self._git, self._tree, [name]).get(name)
+            there = lookup(self._git, self._tree, [name]).get(name)
             if there is None or there == ("blob", claim.entry.oid):
                 return name
         raise Held(

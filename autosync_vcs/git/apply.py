@@ -1,0 +1,414 @@
+"""Brings the working copy, the index and the branch from one commit to another, losing no edit.
+
+What is done, and what a kill leaves after each step (``recover`` is the next start):
+
+1. whole files are staged beside the tree, all paths are looked at        -> nothing happened
+2. the new index is prepared beside (index.py), index.lock is taken, and
+   the branch, the index and the user's operations are looked at again    -> nothing happened
+3. the journal is written, synced                                         -> recover begins again
+4. files are swapped in one by one, what comes out is judged              -> recover puts back what is a
+                                                                             save, then begins again
+5. what raced is merged and swapped in, in further rounds                 -> likewise
+6. the index is refreshed, its record written, the branch moved (CAS)     -> recover completes the index
+7. the prepared index replaces the index; the lock is gone                -> only cleaning is left
+8. displaced files are dropped or left waiting, the journal is removed
+
+Between any two steps the user's files are whole: the old, the new, or what the user made of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from autosync_common.messages import Change
+from autosync_vcs.crash import crash_point
+from autosync_vcs.driver import Conflict, Held, HeldKind, Integrated
+from autosync_vcs.git import checkout, displaced, index
+from autosync_vcs.git.journal import Journal, Planned, Step
+from autosync_vcs.git.look import look
+from autosync_vcs.git.merge import Entry, differences, parents
+from autosync_vcs.git.names import check_collisions, check_names
+from autosync_vcs.git.neutral import neutral
+from autosync_vcs.git.process import GitFailed
+from autosync_vcs.git.races import reconcile
+from autosync_vcs.git.repository import Repository, head, operation_in_progress
+from autosync_vcs.git.swap import directory, sync_file_system
+from autosync_vcs.git.swap_round import GITLINK, Displaced, SwapRound
+
+ROUNDS = 4
+"""How often a path that is saved again and again is merged anew; then what comes is kept aside."""
+INDEX_ATTEMPTS = 5
+FEW_DIRECTORIES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What an apply did to the working copy."""
+
+    changes: tuple[Change, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    kept: tuple[bytes, ...] = ()
+    """Paths of which something was moved to autosync/kept in git's directory."""
+    dirty: tuple[bytes, ...] = ()
+    """Paths that now differ from the commit, by a save that came meanwhile: to be committed next."""
+
+
+@dataclass(slots=True)
+class _Result:
+    conflicts: list[Conflict] = field(default_factory=list)
+    kept: list[bytes] = field(default_factory=list)
+    dirty: set[bytes] = field(default_factory=set)
+    placed: set[bytes] = field(default_factory=set)
+    displaced: list[Displaced] = field(default_factory=list)
+
+    def applied(self, steps: Iterable[Step] = ()) -> Applied:
+        return Applied(
+            tuple(_change(step) for step in steps),
+            tuple(self.conflicts),
+            tuple(dict.fromkeys(self.kept)),
+            tuple(sorted(self.dirty)),
+        )
+
+
+def apply(repository: Repository, old: str | None, new: str) -> Applied:
+    """Bring the branch that is checked out from ``old``, where it is, to ``new``; see ``Apply.apply``."""
+    ref = head(repository).ref
+    if ref is None:
+        raise Held(HeldKind.OPERATION, "HEAD is detached, no branch is checked out", "git switch BRANCH")
+    return Apply(repository).apply(ref, old, new)
+
+
+def recover(repository: Repository) -> Integrated | None:
+    """Finish what an interrupted run left; see ``Apply.recover``."""
+    journal = Journal.read(repository)
+    applied = Apply(repository).recover()
+    if applied is None:
+        return None
+    now = head(repository).id
+    return Integrated(
+        before=journal.old if journal else now,
+        after=now,
+        changes=applied.changes,
+        conflicts=applied.conflicts,
+        kept=applied.kept,
+        dirty=applied.dirty,
+    )
+
+
+def revisit(repository: Repository) -> Applied | None:
+    """Look again at files that a program had open when they were replaced; see ``Apply.revisit``."""
+    return Apply(repository).revisit()
+
+
+class Apply:
+    """Applies commits to one repository; one call at a time."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+
+    def apply(self, ref: str, old: str | None, new: str, *, wait_s: float = 10.0) -> Applied:
+        """Go from ``old``, where the branch ``ref`` is, to ``new``.
+
+        Raises ``Held`` where it cannot be done now: nothing has changed then, unless it says otherwise.
+        """
+        repository = self._repository
+        git = neutral(repository)
+        before = old or git.line("hash-object", "-w", "-t", "tree", "--stdin")
+        found = differences(git, before, new)
+        check_names(found)
+        check_collisions(repository, new, found)
+        steps = [Step(path, was, will) for path, (was, will) in found.items()]
+        elsewhere = self._sparse(found)
+        first = SwapRound(repository, 0, [step for step in steps if step.path not in elsewhere], new)
+        checkout.check_space(repository, _files(steps))
+        first.prepare()
+        crash_point("apply: staged")
+        journal = Journal(ref, old, new)
+        result = self._locked(journal, first, steps, elsewhere, wait_s)
+        self._finish(journal, result)
+        self._revisit_into(result, new)
+        return result.applied(steps)
+
+    def recover(self) -> Applied | None:
+        """Finish what an interrupted run left; None where there was nothing. Raises ``Held``."""
+        repository = self._repository
+        index.complete(repository)
+        journal = Journal.read(repository)
+        if journal is None:
+            self._remove_stages([])
+            return self.revisit()
+        now = head(repository)
+        returned = displaced.Returned([], [])
+        result = _Result()
+        for number, each in enumerate(journal.rounds):
+            for planned in each:
+                result.displaced += self._left_over(number, planned, returned)
+        displaced.settle(repository, result.displaced)
+        if now.ref == journal.ref and now.id == journal.old:
+            self._remove_stages(journal.rounds)
+            applied = self.apply(journal.ref, journal.old, journal.new)
+            return _with_kept(applied, returned.kept)
+        result.kept += returned.kept
+        result.displaced.clear()
+        if now.id == journal.new and returned.raced:
+            self._rounds(journal, returned.raced, result)
+        self._finish(journal, result)
+        return result.applied()
+
+    def revisit(self) -> Applied | None:
+        """Look again at files that were displaced while a program had them open; None without any.
+
+        To be called now and then (before a commit, when idle) as long as ``waiting``.
+        """
+        now = head(self._repository)
+        if not displaced.waiting(self._repository) or now.id is None:
+            return None
+        result = _Result()
+        self._revisit_into(result, now.id)
+        return result.applied()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a displaced file may still be written to."""
+        return displaced.waiting(self._repository)
+
+    # The swap
+
+    def _locked(
+        self,
+        journal: Journal,
+        first: SwapRound,
+        steps: Sequence[Step],
+        elsewhere: set[bytes],
+        wait_s: float,
+    ) -> _Result:
+        repository = self._repository
+        entries = [index.Entry(step.new.mode, step.new.oid, step.path) for step in steps if step.new]
+        gone = [step.path for step in steps if step.new is None]
+        for _ in range(INDEX_ATTEMPTS):
+            try:
+                prepared = index.prepare(repository, entries, gone, skip_worktree=elsewhere)
+            except GitFailed as failure:
+                raise Held(
+                    HeldKind.REPOSITORY, f"git refuses what came ({failure.reason})", "nothing was changed"
+                ) from None
+            staged = self._staged_otherwise(journal.old, steps)
+            with index.IndexLock(repository, wait_s=wait_s) as lock:
+                if not index.unchanged(repository, prepared):
+                    continue
+                self._check(journal)
+                crash_point("apply: locked")
+                result = _Result()
+                self._keep_staged(staged, result)
+                self._rounds(journal, [], result, first)
+                crash_point("apply: swapped")
+                index.refresh(
+                    repository, prepared, sorted(result.placed & {entry.path for entry in entries})
+                )
+                index.write_record(repository, prepared, journal.ref, journal.old, journal.new)
+                crash_point("apply: recorded")
+                self._move(journal)
+                crash_point("apply: branch moved")
+                index.install(repository, prepared, lock)
+                return result
+        raise Held(HeldKind.LOCK, "the index changes all the time", "it is tried again")
+
+    def _check(self, journal: Journal) -> None:
+        """Look once more, now that nobody else's git can begin anything."""
+        now = head(self._repository)
+        if (now.ref, now.id) != (journal.ref, journal.old):
+            raise Held(HeldKind.LOCK, "the branch moved meanwhile", "it is tried again")
+        busy = operation_in_progress(self._repository)
+        if busy:
+            raise busy
+
+    def _move(self, journal: Journal) -> None:
+        nothing = "0" * len(journal.new)
+        arguments = (
+            "update-ref",
+            "-m",
+            "autosync: pulled",
+            journal.ref,
+            journal.new,
+            journal.old or nothing,
+        )
+        try:
+            self._repository.git()(*arguments)
+        except GitFailed as failure:
+            raise Held(
+                HeldKind.LOCK, f"the branch could not be moved ({failure.reason})", "it is tried again"
+            ) from None
+
+    def _rounds(
+        self, journal: Journal, raced: Sequence[Step], result: _Result, first: SwapRound | None = None
+    ) -> None:
+        """Swap in ``first``, then what is raced merged with what the user has, until all are in place."""
+        for number in range(0 if first else 1, ROUNDS):
+            if number == 0 and first is not None:
+                current = first
+            else:
+                merged = reconcile(self._repository, raced, journal.new)
+                result.conflicts += merged.conflicts
+                result.kept += merged.kept
+                result.dirty |= {step.path for step in (*raced, *merged.steps)}
+                current = SwapRound(self._repository, number, merged.steps, journal.new)
+                current.prepare()
+            journal.rounds.append(current.planned())
+            journal.write(self._repository)
+            crash_point("apply: journal written" if number == 0 else "apply: race journal written")
+            current.swap()
+            raced = current.raced
+            if raced and number == ROUNDS - 1:
+                current.keep_rest()
+            result.kept += current.kept
+            result.placed |= set(current.placed)
+            result.displaced += current.displaced
+            if not raced:
+                break
+        result.placed -= result.dirty
+
+    # Afterwards
+
+    def _finish(self, journal: Journal, result: _Result) -> None:
+        self._sync({planned.step.path for each in journal.rounds for planned in each})
+        crash_point("apply: synced")
+        displaced.settle(self._repository, result.displaced)
+        crash_point("apply: settled")
+        Journal.drop(self._repository)
+        crash_point("apply: journal gone")
+        self._remove_stages(journal.rounds)
+
+    def _sync(self, paths: Iterable[bytes]) -> None:
+        """Make the renames durable, before the journal that could repeat them goes."""
+        directories = {os.path.dirname(path) for path in paths}
+        if len(directories) > FEW_DIRECTORIES:
+            sync_file_system(self._repository.top)
+            return
+        for path in directories:
+            with (
+                contextlib.suppress(FileNotFoundError, NotADirectoryError),
+                directory(self._repository.top, path) as fd,
+            ):
+                os.fsync(fd)
+
+    def _remove_stages(self, rounds: Iterable[Iterable[Planned]]) -> None:
+        checkout.remove(os.path.join(self._repository.state_dir, b"stage"))
+        checkout.remove(os.path.join(self._repository.top, checkout.HIDDEN))
+        for place in {planned.place for each in rounds for planned in each}:
+            checkout.remove(place)
+
+    def _revisit_into(self, result: _Result, now: str) -> None:
+        if not displaced.waiting(self._repository):
+            return
+        with index.IndexLock(self._repository):
+            returned = displaced.revisit(self._repository)
+            result.kept += returned.kept
+            if not returned.raced:
+                return
+            ref = head(self._repository).ref or ""
+            journal = Journal(ref, now, now)
+            later = _Result()
+            self._rounds(journal, returned.raced, later)
+            result.conflicts += later.conflicts
+            result.kept += later.kept
+            result.dirty |= later.dirty
+        self._finish(journal, later)
+
+    def _left_over(self, number: int, planned: Planned, returned: displaced.Returned) -> list[Displaced]:
+        """Judge what an interrupted round left in the stage: ours, a displaced file, or a save."""
+        found = []
+        for part in (b"new", b"old"):
+            file = os.path.join(planned.place, b"%d" % number, part, planned.step.path)
+            try:
+                with directory(os.path.dirname(file), b"") as stage:
+                    local = look(stage, os.path.basename(file), self._repository.object_format)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            if local is None or (planned.staged and local.raw == planned.staged):
+                continue
+            left = Displaced(file, planned.step, planned.believed)
+            if number == 0 and planned.believed and local.raw == planned.believed:
+                found.append(left)
+            else:
+                displaced.give_back(self._repository, left, returned)
+        return found
+
+    # The index
+
+    def _sparse(self, paths: Iterable[bytes]) -> set[bytes]:
+        """Give the paths that the user keeps out of the working copy."""
+        if not _may_hold_flags(self._repository):
+            return set()
+        tags = index.tags(self._repository.git())
+        sparse = {path for path, tag in tags.items() if tag in ("S", "s")}
+        if not sparse:
+            return set()
+        inside = {above for path in sparse for above in parents(path)}
+        there = {path for path in paths if path in sparse}
+        new_ones = {
+            path
+            for path in paths
+            if path not in tags and os.path.dirname(path) + b"/" in inside and self._is_out(path)
+        }
+        return there | new_ones
+
+    def _is_out(self, path: bytes) -> bool:
+        """Tell whether a directory is absent as a whole: a new file in it is kept out too."""
+        parent = os.path.dirname(path)
+        return bool(parent) and not os.path.lexists(os.path.join(self._repository.top, parent))
+
+    def _staged_otherwise(self, old: str | None, steps: Sequence[Step]) -> dict[bytes, str]:
+        """Give the blobs that the user staged on paths that change, where nothing else has them."""
+        if old is None:
+            return {}
+        git = self._repository.git()
+        fields = git("diff-index", "--cached", "-z", "--raw", "--no-renames", old).stdout.split(b"\0")
+        coming = {step.path: step.new.oid if step.new else "" for step in steps}
+        staged = {}
+        for words, path in zip(fields[::2], fields[1::2], strict=False):
+            _, mode, _, oid, _ = words.decode().removeprefix(":").split(" ")
+            if path in coming and mode not in ("000000", GITLINK) and oid != coming[path]:
+                staged[path] = oid
+        return staged
+
+    def _keep_staged(self, staged: dict[bytes, str], result: _Result) -> None:
+        """Write down what only the index holds; what the file holds too is dealt with as a file."""
+        for path, oid in staged.items():
+            content = self._repository.git()("cat-file", "blob", oid).stdout
+            place = os.path.join(self._repository.state_dir, b"kept", b"staged-" + oid[:8].encode(), path)
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            with open(place, "wb") as file:
+                file.write(content)
+            result.kept.append(path)
+
+
+def _may_hold_flags(repository: Repository) -> bool:
+    """Tell whether the index can have skip-worktree entries: those need version 3, or a split index."""
+    try:
+        with open(index.index_path(repository), "rb") as file:
+            header = file.read(8)
+    except FileNotFoundError:
+        return False
+    if header[4:8] != b"\0\0\0\2":
+        return True
+    return any(name.startswith(b"sharedindex.") for name in os.listdir(repository.git_dir))
+
+
+def _files(steps: Iterable[Step]) -> dict[bytes, Entry]:
+    return {step.path: step.new for step in steps if step.new and step.new.mode != GITLINK}
+
+
+def _with_kept(applied: Applied, kept: list[bytes]) -> Applied:
+    return Applied(applied.changes, applied.conflicts, (*kept, *applied.kept), applied.dirty)
+
+
+def _change(step: Step) -> Change:
+    path = os.fsdecode(step.path)
+    if step.old is None:
+        return Change(path, "created")
+    if step.new is None:
+        return Change(path, "removed")
+    return Change(path, "attributes" if step.old.oid == step.new.oid else "written")

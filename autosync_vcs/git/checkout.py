@@ -1,0 +1,176 @@
+"""Writes whole files beside the working copy, as git would check them out, ready to be swapped in.
+
+A stage is a directory on the file system of its targets: below git's own directory, or, for what lies on
+another one, a hidden directory at the root of that. Attributes are those of the commit that comes: git
+works on an empty directory with an index that holds only what is wanted, and reads them from there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+
+from autosync_vcs.driver import Held, HeldKind
+from autosync_vcs.git.merge import Entry, lookup, parents
+from autosync_vcs.git.neutral import neutral
+from autosync_vcs.git.process import Git, GitFailed
+from autosync_vcs.git.repository import Repository
+from autosync_vcs.git.swap import sync_file_system
+
+HIDDEN = b".autosync-stage"
+SPARE_BYTES = 16 << 20
+FEW_FILES = 16
+"""Up to so many are synced one by one, more by their file system."""
+
+
+class Places:
+    """Chooses the stage for each path."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._own = os.path.join(repository.state_dir, b"stage")
+        os.makedirs(repository.state_dir, exist_ok=True)
+        self._own_device = os.stat(repository.state_dir).st_dev
+        self._by_directory: dict[bytes, bytes] = {}
+
+    def of(self, path: bytes) -> bytes:
+        """Give the absolute path of the stage for a path that may not exist yet."""
+        directory = os.path.dirname(path)
+        if directory not in self._by_directory:
+            self._by_directory[directory] = self._find(directory)
+        return self._by_directory[directory]
+
+    def _find(self, directory: bytes) -> bytes:
+        top = self._repository.top
+        chain = [top, *(os.path.join(top, above) for above in parents(directory + b"/"))]
+        if directory == b"":
+            chain = [top]
+        existing = [each for each in chain if os.path.isdir(each) and not os.path.islink(each.rstrip(b"/"))]
+        device = os.stat(existing[-1]).st_dev
+        if device == self._own_device:
+            return self._own
+        root = next(each for each in existing if os.stat(each).st_dev == device)
+        return os.path.join(root.rstrip(b"/"), HIDDEN)
+
+
+def prepare_place(place: bytes) -> None:
+    """Make a stage, which git ignores where it lies in the working copy."""
+    os.makedirs(place, exist_ok=True)
+    if os.path.basename(place) == HIDDEN:
+        with open(os.path.join(place, b".gitignore"), "wb") as file:
+            file.write(b"*\n")
+
+
+def check_space(repository: Repository, entries: Mapping[bytes, Entry]) -> None:
+    """Raise ``Held`` unless there is room for these files."""
+    question = b"".join(entry.oid.encode() + b"\n" for entry in entries.values())
+    answer = neutral(repository)("cat-file", "--batch-check=%(objectsize)", input=question).stdout
+    sizes = [int(line) for line in answer.split() if line.isdigit()]
+    room = os.statvfs(repository.top)
+    free = room.f_bavail * room.f_frsize
+    needed = sum(size + room.f_frsize for size in sizes) + SPARE_BYTES
+    if needed > free:
+        raise no_space(repository, free, needed, len(entries))
+
+
+def no_space(repository: Repository, free: int, needed: int, files: int) -> Held:
+    return Held(
+        HeldKind.SPACE,
+        f"no space on the disk of {os.fsdecode(repository.top)}: {free >> 20} MB free, "
+        f"{(needed >> 20) + 1} MB needed for {files} files; nothing is torn",
+        "make room; it goes on by itself",
+    )
+
+
+def attributes_of(repository: Repository, treeish: str, paths: Iterable[bytes]) -> dict[bytes, Entry]:
+    """Give the ``.gitattributes`` of a tree that concern the paths."""
+    return _named(repository, treeish, paths, b".gitattributes")
+
+
+def rules_of(repository: Repository, treeish: str, paths: Iterable[bytes]) -> dict[bytes, Entry]:
+    """Give the ``.gitignore`` of a tree that concern the paths."""
+    return _named(repository, treeish, paths, b".gitignore")
+
+
+def _named(repository: Repository, treeish: str, paths: Iterable[bytes], name: bytes) -> dict[bytes, Entry]:
+    directories = {b""} | {parent for path in paths for parent in parents(path)}
+    found = lookup(neutral(repository), treeish, sorted(directory + name for directory in directories))
+    return {path: Entry("100644", oid) for path, (kind, oid) in found.items() if kind == "blob"}
+
+
+def write_files(
+    repository: Repository,
+    directory: bytes,
+    wanted: Mapping[bytes, Entry],
+    attributes: Mapping[bytes, Entry],
+) -> None:
+    """Write files below an empty directory, with the filters that the attributes ask for.
+
+    Raises ``Held`` where there is no room, a filter fails, or git refuses a name.
+    """
+    os.makedirs(directory)
+    index = os.path.join(repository.state_dir, b"stage.index")
+    remove(index)
+    git = Git(
+        directory,
+        environment={
+            "GIT_DIR": os.fsdecode(repository.git_dir),
+            "GIT_WORK_TREE": os.fsdecode(directory),
+            "GIT_INDEX_FILE": os.fsdecode(index),
+        },
+    )
+    lines = [
+        f"{mode} {oid} 0\t".encode() + path + b"\0"
+        for path, (mode, oid) in ({**attributes, **wanted}).items()
+    ]
+    try:
+        git("update-index", "-z", "--index-info", input=b"".join(lines))
+        git("checkout-index", "-z", "--stdin", input=b"".join(path + b"\0" for path in wanted))
+    except GitFailed as failure:
+        raise _held(repository, failure) from None
+    finally:
+        remove(index)
+    _sync(directory, wanted)
+
+
+def _held(repository: Repository, failure: GitFailed) -> Held:
+    if "No space left" in failure.stderr or "quota" in failure.stderr.lower():
+        return Held(
+            HeldKind.SPACE,
+            f"no space on the disk of {os.fsdecode(repository.top)}; nothing is torn",
+            "make room; it goes on by itself",
+        )
+    return Held(
+        HeldKind.REPOSITORY,
+        f"what came cannot be checked out ({failure.reason})",
+        "nothing was changed; git fsck, and the filters in .gitattributes, may tell more",
+    )
+
+
+def _sync(directory: bytes, paths: Collection[bytes]) -> None:
+    if len(paths) > FEW_FILES:
+        sync_file_system(directory)
+        return
+    for path in paths:
+        name = os.path.join(directory, path)
+        if not os.path.islink(name):
+            fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+
+def remove(path: bytes) -> None:
+    """Remove a file or a tree of ours, if it is there."""
+    try:
+        os.unlink(path)
+    except IsADirectoryError:
+        shutil.rmtree(path, ignore_errors=True)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except PermissionError:  # how some systems refuse to unlink a directory
+        with suppress(OSError):
+            shutil.rmtree(path)

@@ -1,0 +1,148 @@
+"""Files that an apply displaced: dropped once nobody can write to them any more, and never before.
+
+A program that had a file open before it was displaced goes on writing to it. As long as one may, the file
+waits in displaced/. If it changes there, that is a save: it gets its name back, and its path is raced.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from autosync_vcs.git.journal import Step, pack_step, unpack_step
+from autosync_vcs.git.look import file_id, look
+from autosync_vcs.git.repository import Repository
+from autosync_vcs.git.swap import directory, exchange, is_being_written, move
+from autosync_vcs.git.swap_round import Displaced, keep
+
+BLIND_WAIT_S = 300.0
+"""How long a file waits where the system cannot tell who is writing to it."""
+
+
+@dataclass(slots=True)
+class Returned:
+    """``raced``: paths whose late save has its name back; ``kept``: paths whose late save lost it."""
+
+    raced: list[Step]
+    kept: list[bytes]
+
+
+def settle(repository: Repository, displaced: Iterable[Displaced]) -> None:
+    """Drop what may be dropped, and let the rest wait."""
+    for each in displaced:
+        if not _dropped(repository, each, since=time.time()):
+            _let_wait(repository, each)
+
+
+def waiting(repository: Repository) -> bool:
+    """Tell whether any file waits."""
+    return any(True for _ in _records(repository))
+
+
+def revisit(repository: Repository) -> Returned:
+    """Look at what waits: drop it, leave it, or give a late save its name back."""
+    returned = Returned([], [])
+    for record, displaced, since in list(_records(repository)):
+        if not os.path.lexists(displaced.file) or _dropped(repository, displaced, since=since):
+            os.unlink(record)
+        elif _is_changed(repository, displaced):
+            give_back(repository, displaced, returned)
+            os.unlink(record)
+    return returned
+
+
+def give_back(repository: Repository, displaced: Displaced, returned: Returned) -> None:
+    """Give a save its name again, unless another file has it that is not the one we put there."""
+    step = displaced.step
+    here, name = os.path.split(displaced.file)
+    with (
+        suppress(FileNotFoundError, NotADirectoryError, FileExistsError),
+        directory(here, b"") as stage,
+        directory(repository.top, os.path.dirname(step.path), create=True) as parent,
+    ):
+        target = os.path.basename(step.path)
+        local = look(parent, target, repository.object_format)
+        if local is None:
+            move(stage, name, parent, target)
+            returned.raced.append(step)
+            return
+        if step.new and (local.mode, local.raw) == step.new:
+            exchange(stage, name, parent, target)
+            returned.raced.append(step)
+            out = Displaced(displaced.file, Step(step.path, step.new, step.new), local.raw)
+            if not _dropped(repository, out, since=time.time()):
+                _let_wait(repository, out)
+            return
+    keep(repository, displaced.file, step.path)
+    returned.kept.append(step.path)
+
+
+def _dropped(repository: Repository, displaced: Displaced, *, since: float) -> bool:
+    """Drop a file if it holds what it held and nobody can change that any more."""
+    if os.path.islink(displaced.file):
+        os.unlink(displaced.file)
+        return True
+    try:
+        fd = os.open(displaced.file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    try:
+        written = is_being_written(fd)
+        if written or (written is None and time.time() - since < BLIND_WAIT_S):
+            return False
+        if file_id(fd, repository.object_format) != displaced.expected:
+            return False
+        os.unlink(displaced.file)
+        return True
+    finally:
+        os.close(fd)
+
+
+def _is_changed(repository: Repository, displaced: Displaced) -> bool:
+    here, name = os.path.split(displaced.file)
+    with directory(here, b"") as stage:
+        found = look(stage, name, repository.object_format)
+    return found is not None and found.raw != displaced.expected
+
+
+def _let_wait(repository: Repository, displaced: Displaced) -> None:
+    """The record is there before the file, so that a kill in between leaves nothing unknown."""
+    base = os.path.join(repository.state_dir, b"displaced")
+    os.makedirs(base, exist_ok=True)
+    token = secrets.token_hex(8).encode()
+    device = os.lstat(displaced.file).st_dev
+    file = os.path.join(base, token)
+    if os.stat(base).st_dev != device:
+        file = os.path.join(os.path.dirname(os.path.dirname(displaced.file)), b"waiting-" + token)
+    fields = {
+        "file": base64.b64encode(file).decode(),
+        "step": pack_step(displaced.step),
+        "expected": displaced.expected,
+        "since": time.time(),
+    }
+    with open(file + b".new", "w", encoding="ascii") as record:
+        json.dump(fields, record)
+    os.replace(file + b".new", os.path.join(base, token + b".json"))
+    os.rename(displaced.file, file)
+
+
+def _records(repository: Repository) -> Iterator[tuple[bytes, Displaced, float]]:
+    base = os.path.join(repository.state_dir, b"displaced")
+    with suppress(FileNotFoundError):
+        for name in sorted(os.listdir(base)):
+            if not name.endswith(b".json"):
+                continue
+            record = os.path.join(base, name)
+            with open(record, encoding="ascii") as file:
+                fields = json.load(file)
+            step = unpack_step(fields["step"])
+            displaced = Displaced(base64.b64decode(fields["file"]), step, fields["expected"])
+            yield record, displaced, fields["since"]

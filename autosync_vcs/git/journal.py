@@ -1,0 +1,99 @@
+"""What an apply is about to do, durable before the first file moves, gone when all is done."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from autosync_vcs.git.merge import Entry
+from autosync_vcs.git.repository import Repository
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One path that changes from one entry to another."""
+
+    path: bytes
+    old: Entry | None
+    new: Entry | None
+
+
+class Planned(NamedTuple):
+    """A step, where its file is staged, and what tells ours, the old one and a stranger's apart.
+
+    ``inode`` and ``staged`` (the id of the content as it is) are those of the staged file, ``believed`` is
+    the id of what the path held before; empty where there is none.
+    """
+
+    step: Step
+    place: bytes
+    inode: int
+    staged: str
+    believed: str
+
+
+@dataclass(slots=True)
+class Journal:
+    """From ``old`` to ``new`` on ``ref``; ``rounds`` as they were begun, the first is the commit's own."""
+
+    ref: str
+    old: str | None
+    new: str
+    rounds: list[list[Planned]] = field(default_factory=list)
+
+    def write(self, repository: Repository) -> None:
+        fields = {
+            "ref": self.ref,
+            "old": self.old,
+            "new": self.new,
+            "rounds": [[_packed(planned) for planned in each] for each in self.rounds],
+        }
+        path = _path(repository)
+        with open(path + b".new", "w", encoding="ascii") as file:
+            json.dump(fields, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(path + b".new", path)
+
+    @classmethod
+    def read(cls, repository: Repository) -> Journal | None:
+        """Give what was under way, None where nothing was."""
+        try:
+            with open(_path(repository), encoding="ascii") as file:
+                fields = json.load(file)
+        except (FileNotFoundError, ValueError):
+            return None
+        rounds = [[_unpacked(packed) for packed in each] for each in fields["rounds"]]
+        return cls(fields["ref"], fields["old"], fields["new"], rounds)
+
+    @staticmethod
+    def drop(repository: Repository) -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(_path(repository))
+
+
+def _path(repository: Repository) -> bytes:
+    return os.path.join(repository.state_dir, b"apply.json")
+
+
+def pack_step(step: Step) -> list[Any]:
+    return [base64.b64encode(step.path).decode(), step.old, step.new]
+
+
+def unpack_step(packed: list[Any]) -> Step:
+    path, old, new = packed
+    return Step(base64.b64decode(path), Entry(*old) if old else None, Entry(*new) if new else None)
+
+
+def _packed(planned: Planned) -> list[Any]:
+    place = base64.b64encode(planned.place).decode()
+    return [pack_step(planned.step), place, planned.inode, planned.staged, planned.believed]
+
+
+def _unpacked(packed: list[Any]) -> Planned:
+    step, place, inode, staged, believed = packed
+    return Planned(unpack_step(step), base64.b64decode(place), inode, staged, believed)

@@ -1,0 +1,67 @@
+"""Refuses names that come from elsewhere and would harm, or could not exist, here."""
+
+from __future__ import annotations
+
+import os
+import sys
+import unicodedata
+from collections.abc import Collection
+
+from autosync_vcs.driver import Held, HeldKind
+from autosync_vcs.git.merge import parents
+from autosync_vcs.git.neutral import neutral
+from autosync_vcs.git.repository import Repository
+
+_IGNORED_LETTERS = {0x200C, 0x200D, 0x200E, 0x200F, 0x202A, 0x202B, 0x202C, 0x202D, 0x202E, 0xFEFF} | set(
+    range(0x206A, 0x2070)
+)
+"""What HFS+ leaves out when it compares names."""
+
+
+def check_names(paths: Collection[bytes]) -> None:
+    """Raise ``Held`` where a path would lead out of the working copy or into git's own directory."""
+    for path in paths:
+        if any(_is_hostile(component) for component in path.split(b"/")):
+            raise Held(
+                HeldKind.REPOSITORY,
+                f"the remote has a file named {os.fsdecode(path)!r}, which is not safe to write",
+                "nothing was changed; remove it there, and ask who put it there",
+            )
+
+
+def _is_hostile(component: bytes) -> bool:
+    if component in (b"", b".", b".."):
+        return True
+    text = component.decode("utf-8", "replace").translate(dict.fromkeys(_IGNORED_LETTERS))
+    short = text.split(":")[0].rstrip(". ").lower()
+    return short in (".git", "git~1")
+
+
+def fold(path: bytes) -> str:
+    """Give the one form of all names that a folding or normalising file system takes for the same."""
+    text = path.decode("utf-8", "surrogateescape")
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+
+
+def check_collisions(repository: Repository, commit: str, paths: Collection[bytes]) -> None:
+    """Raise ``Held`` where the file system takes two names of a commit for one; reads nothing elsewhere."""
+    if not paths or not is_folding(repository):
+        return
+    listed = neutral(repository)("ls-tree", "-r", "-z", "--name-only", commit).stdout.split(b"\0")[:-1]
+    names = {name for path in listed for name in (path, *(above.rstrip(b"/") for above in parents(path)))}
+    seen: dict[str, bytes] = {}
+    for name in sorted(names):
+        other = seen.setdefault(fold(name), name)
+        if other != name:
+            raise Held(
+                HeldKind.REPOSITORY,
+                f"{os.fsdecode(other)} and {os.fsdecode(name)} are one name on this file system",
+                "nothing was changed; rename one of them on another host",
+            )
+
+
+def is_folding(repository: Repository) -> bool:
+    """Tell whether the file system of the working copy takes names for one that git does not."""
+    if sys.platform == "darwin":
+        return True
+    return os.path.exists(os.path.join(repository.git_dir, b"CONFIG"))

@@ -1,0 +1,134 @@
+"""Merges what the user saved during an apply with what the apply brings.
+
+Three small trees are made of the paths in question only: what was there (OLD), what the user has now
+(local), and what comes (NEW). They are merged as commits are, by merge.py, so that a save that races an
+apply is treated exactly as one that was committed a moment earlier: text is merged, else both are kept.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from autosync_vcs.driver import Conflict
+from autosync_vcs.git import checkout
+from autosync_vcs.git.journal import Step
+from autosync_vcs.git.look import Local, look
+from autosync_vcs.git.merge import Entry, differences, merge, parents
+from autosync_vcs.git.neutral import neutral
+from autosync_vcs.git.process import Git
+from autosync_vcs.git.repository import Repository
+from autosync_vcs.git.swap import directory
+from autosync_vcs.git.swap_round import clean_entries, is_ignored, keep
+
+_NOBODY = {"NAME": "autosync", "EMAIL": "autosync@localhost"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """The steps from what the user has to the merge; the ignored files that had to make room."""
+
+    steps: list[Step]
+    conflicts: tuple[Conflict, ...]
+    kept: list[bytes]
+
+
+def reconcile(repository: Repository, raced: Collection[Step], source: str) -> Reconciled:
+    """Merge the local versions of raced paths with their new ones; ``source`` is the commit that comes."""
+    kept: list[bytes] = []
+    names = {step.path for step in raced if _is_file(repository, step.path)}
+    names |= _blockers(repository, raced, kept)
+    for step in raced:
+        names |= _below(repository, step.path)
+    local = clean_entries(repository, sorted(names))
+    base = {step.path: step.old for step in raced if step.old}
+    coming = {step.path: step.new for step in raced if step.new}
+    attributes = checkout.attributes_of(repository, source, {*names, *coming})
+    attributes = {path: entry for path, entry in attributes.items() if path not in {*base, *local, *coming}}
+    git = neutral(repository)
+    root = _commit(git, _without_collisions(base) | attributes, 0)
+    came_at = int(git.line("show", "-s", "--format=%at", source) or "0")
+    here = _commit(git, local | attributes, _newest(repository, names), root)
+    there = _commit(git, coming | attributes, came_at, root)
+    merged = merge(repository, here, there)
+    changed = differences(git, here, merged.tree)
+    steps = [Step(path, old, new) for path, (old, new) in sorted(changed.items())]
+    return Reconciled(steps, merged.conflicts, kept)
+
+
+def _is_file(repository: Repository, path: bytes) -> bool:
+    local = _look(repository, path)
+    return local is not None and local.mode in ("100644", "100755", "120000")
+
+
+def _look(repository: Repository, path: bytes) -> Local | None:
+    try:
+        with directory(repository.top, os.path.dirname(path)) as parent:
+            return look(parent, os.path.basename(path), repository.object_format)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _blockers(repository: Repository, raced: Iterable[Step], kept: list[bytes]) -> set[bytes]:
+    """Give the files that are where a directory must be; ignored ones make room at once."""
+    found = set()
+    for above in {above.rstrip(b"/") for step in raced if step.new for above in parents(step.path)}:
+        if not _is_file(repository, above):
+            continue
+        local = _look(repository, above)
+        if local and is_ignored(repository, above, local):
+            keep(repository, os.path.join(repository.top, above), above)
+            kept.append(above)
+        else:
+            found.add(above)
+    return found
+
+
+def _below(repository: Repository, path: bytes) -> set[bytes]:
+    """Give the files that are below what must be a file."""
+    top = os.path.join(repository.top, path)
+    if os.path.islink(top):
+        return set()
+    return {
+        os.path.relpath(os.path.join(above, name), repository.top)
+        for above, directories, names in os.walk(top)
+        for name in [*names, *(each for each in directories if os.path.islink(os.path.join(above, each)))]
+        if b".git" not in os.path.relpath(above, top).split(b"/")
+    }
+
+
+def _without_collisions(entries: Mapping[bytes, Entry]) -> dict[bytes, Entry]:
+    """Leave out what is below a file: the old tree of a later round may hold both."""
+    return {
+        path: entry
+        for path, entry in entries.items()
+        if not any(above.rstrip(b"/") in entries for above in parents(path))
+    }
+
+
+def _newest(repository: Repository, names: Iterable[bytes]) -> int:
+    """Tell when the user saved last, UTC seconds."""
+    times = [0.0]
+    for name in names:
+        try:
+            times.append(os.lstat(os.path.join(repository.top, name)).st_mtime)
+        except OSError:
+            continue
+    return int(max(times))
+
+
+def _commit(git: Git, entries: Mapping[bytes, Entry], at: int, *parent: str) -> str:
+    index_path = os.path.join(os.path.dirname(os.fsdecode(git.directory)), "race.index")
+    checkout.remove(os.fsencode(index_path))
+    index = git.varied(environment={"GIT_INDEX_FILE": index_path})
+    lines = [f"{mode} {oid} 0\t".encode() + path + b"\0" for path, (mode, oid) in sorted(entries.items())]
+    index("update-index", "-z", "--index-info", input=b"".join(lines))
+    tree = index.line("write-tree")
+    checkout.remove(os.fsencode(index_path))
+    variables = {
+        f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in _NOBODY.items()
+    }
+    variables |= {f"GIT_{who}_DATE": f"@{at} +0000" for who in ("AUTHOR", "COMMITTER")}
+    options = [word for each in parent for word in ("-p", each)]
+    return git.varied(environment=variables).line("commit-tree", *options, "-m", "race", tree)
