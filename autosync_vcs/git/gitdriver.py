@@ -1,0 +1,305 @@
+"""The driver for git: snapshots, merges, applying, fetch and push behind the one Protocol.
+
+The local half works on HEAD, the index and the files. The network half works on the branch's reference and
+the remote's tracking reference only, so that it neither waits for the other nor disturbs it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+
+from autosync_common.errors import UserError
+from autosync_common.messages import Change
+from autosync_common.paths import runtime_directory
+from autosync_common.settings import VcsConfig
+from autosync_vcs.driver import Committed, Conflict, Held, HeldKind, Integrated, Plan, Rejected, Standing
+from autosync_vcs.git import incoming
+from autosync_vcs.git.apply import apply, recover, revisit
+from autosync_vcs.git.copies import Copies
+from autosync_vcs.git.distances import Distances
+from autosync_vcs.git.identity import identity
+from autosync_vcs.git.ignored import Ignored
+from autosync_vcs.git.index_lock import unwritable
+from autosync_vcs.git.judging import Limits
+from autosync_vcs.git.merge import merge, merge_commit
+from autosync_vcs.git.plan import plan
+from autosync_vcs.git.process import GitFailed
+from autosync_vcs.git.remote import Remote, choose
+from autosync_vcs.git.repository import Lock, author, check_settings, discover, head, operation_in_progress
+from autosync_vcs.git.sharing import Sharing
+from autosync_vcs.git.snapshot import Snapshots
+from autosync_vcs.git.trouble import held_by
+from autosync_vcs.git.upkeep import Upkeep
+
+
+class GitDriver:
+    """One working copy, from the constructor to ``close`` ours alone (among autosyncs)."""
+
+    def __init__(
+        self,
+        path: str,
+        config: VcsConfig,
+        host: str,
+        *,
+        connections: Callable[[], str] | None = None,
+    ) -> None:
+        """``host`` is the name that this host has in commits.
+
+        ``connections`` gives the private directory where connections of ssh are kept. Raises ``UserError``
+        where the repository cannot be used, ``TemporaryError`` while another autosync has it.
+        """
+        self.repository = discover(path)
+        self._config = config
+        self._host = host
+        self._connections = connections or _connections
+        self._ignored = Ignored(config.ignorepath, editor_files=config.ignore_editor_files)
+        self._snapshots = Snapshots(
+            self.repository,
+            host=host,
+            limits=Limits(self._ignored, config.max_file_size),
+            message_command=config.commitmessagecmd,
+        )
+        self._sharing = Sharing(self.repository, config.branch)
+        self._upkeep = Upkeep(self.repository)
+        self._remote: Remote | None = None
+        self._adopt: str | None = None
+        self._lock = Lock(self.repository)
+        try:
+            with contextlib.suppress(Held):  # told again by whatever is asked of us next
+                self._find_remote()
+            with self._explained():
+                self._identity = identity(self.repository, head(self.repository).id)
+                self._copies = Copies(self.repository)
+                self._distances = Distances(self.repository)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    @property
+    def identity(self) -> str:
+        return self._identity
+
+    @property
+    def top(self) -> bytes:
+        return self.repository.top
+
+    @property
+    def state_dir(self) -> bytes:
+        return self.repository.state_dir
+
+    # What is known without asking anybody
+
+    def standing(self) -> Standing:
+        with self._explained():
+            remote = self._find_remote()
+            tip, theirs = self._sharing.tip(), remote.known() if remote else None
+            ahead, behind = self._distances.between(tip, theirs) if remote else (None, None)
+            return Standing(
+                head=tip,
+                branch=self._sharing.branch,
+                url=remote.url if remote else None,
+                ahead=ahead,
+                behind=behind,
+                conflicts=len(self._copies),
+            )
+
+    def contains(self, revision: str) -> bool:
+        with self._explained():
+            tip = self._sharing.tip()
+            return tip is not None and self._distances.is_within(revision, tip)
+
+    def plan(self) -> Plan:
+        with self._explained():
+            standing = self.standing()
+            remote = self._find_remote()
+            known = (standing.head, remote.known() if remote else None)
+            return plan(
+                self.repository,
+                branch=standing.branch,
+                url=standing.url,
+                ahead=standing.ahead or 0,
+                address=author(self.repository.git(), self._host).email,
+                revisions=tuple(revision for revision in known if revision),
+                is_left_out=self._ignored,
+            )
+
+    # The local half
+
+    def recover(self) -> Integrated | None:
+        with self._explained():
+            check_settings(self.repository)
+            self._snapshots.recover()
+            return recover(self.repository)
+
+    def commit(
+        self, paths: Collection[bytes] | None, *, settle_s: float = 0.0, dry_run: bool = False
+    ) -> Committed:
+        with self._explained():
+            before = self._ready()
+            returned, notes = (frozenset[bytes](), ()) if dry_run else self._revisited()
+            if paths is not None:
+                paths = {*paths, *returned}
+            done = self._snapshots.commit(paths, settle_s=settle_s, dry_run=dry_run)
+            if done.revision is not None:
+                self._follow(done.revision, done.changes)
+                if before is None:
+                    self._sharing.note_beginning()
+            return dataclasses.replace(done, notes=(*notes, *done.notes)) if notes else done
+
+    def confirm(self) -> None:
+        """Let the next commit take the deletions that are held."""
+        self._snapshots.confirm()
+
+    def integrate(self) -> Integrated:
+        with self._explained():
+            remote = self._find_remote()
+            self._ready()
+            if self._adopt is not None and remote is not None:
+                self._sharing.adopt(self._adopt, remote)
+                self._adopt = None
+            before = self._sharing.check_branch()
+            theirs = remote.known() if remote else None
+            if theirs is None or before == theirs:
+                return Integrated(before, before)
+            return self._brought_to(before, theirs)
+
+    # The network half
+
+    def fetch(self) -> str | None:
+        with self._explained():
+            remote = self._find_remote()
+            if remote is None:
+                return None
+            self._sharing.note_shared_before(remote)
+            found = remote.fetch()
+            if found is None:
+                other = self._sharing.other_branch(remote)
+                if other is not None:
+                    found = remote.fetch_other(other)
+                    self._adopt = other if found is not None else None
+            return found
+
+    def push(self) -> str | None:
+        with self._explained():
+            remote, revision = self._find_remote(), self._sharing.tip()
+            if remote is None or revision is None:
+                return None
+            known = remote.known()
+            if known is None and not self._sharing.is_shared and self.fetch() is not None:
+                raise Rejected("the hub has commits that were not fetched yet")
+            if known is not None and self._distances.is_within(revision, known):
+                return None
+            remote.push(revision)
+            self._sharing.note_shared()
+            return revision
+
+    # Neither
+
+    def idle(self) -> None:
+        with self._explained():
+            self._snapshots.idle()
+            check_settings(self.repository)
+            self._upkeep.run()
+
+    def close(self) -> None:
+        """End all that is under way; from any thread."""
+        if self._remote is not None:
+            self._remote.stop()
+            self._remote.hang_up()
+        self._upkeep.close()
+        self._snapshots.close()
+        self._lock.release()
+
+    # How it is done
+
+    def _find_remote(self) -> Remote | None:
+        """Give the remote; one that is configured while we run is found too."""
+        if self._remote is None:
+            choice = choose(self.repository, self._sharing.branch, self._config.remote)
+            if choice is not None:
+                self._remote = Remote(self.repository, choice, runtime_directory=self._connections())
+        return self._remote
+
+    def _brought_to(self, before: str | None, theirs: str) -> Integrated:
+        """Bring the working copy to a commit that has both histories."""
+        base = self._distances.base(before, theirs) if before else before
+        if base == theirs:
+            return Integrated(before, before)
+        conflicts: tuple[Conflict, ...] = ()
+        after, merged = theirs, before is not None and base != before
+        if before is not None and merged:
+            outcome = merge(self.repository, before, theirs, allow_unrelated=not self._sharing.is_shared)
+            after = merge_commit(self.repository, before, theirs, outcome.tree)
+            conflicts = outcome.conflicts
+        applied = apply(self.repository, before, after)
+        changes = self._told(applied.changes, before, after)
+        self._follow(after, changes)
+        if merged:
+            self._identity = identity(self.repository, after)
+        self._sharing.note_shared()
+        origin = incoming.origin(self.repository, before, theirs)
+        return Integrated(
+            before=before,
+            after=after,
+            changes=changes,
+            merged=merged,
+            conflicts=(*conflicts, *applied.conflicts),
+            from_host=origin.host,
+            saved_at=origin.saved_at,
+            kept=applied.kept,
+            dirty=applied.dirty,
+        )
+
+    def _told(self, changes: tuple[Change, ...], before: str | None, after: str) -> tuple[Change, ...]:
+        """Look for renames, where there may be any."""
+        if {"created", "removed"} <= {change.kind for change in changes}:
+            return incoming.changes(self.repository, before, after)
+        return changes
+
+    def _follow(self, revision: str, changes: Collection[Change]) -> None:
+        self._copies.follow(changes)
+        if not self._identity:
+            self._identity = identity(self.repository, revision)
+
+    def _ready(self) -> str | None:
+        """Give the commit that HEAD is at. Raises ``Held`` unless the local half may begin something."""
+        hindrance = operation_in_progress(self.repository)
+        if hindrance is not None:
+            raise hindrance
+        return self._sharing.check_branch()
+
+    def _revisited(self) -> tuple[frozenset[bytes], tuple[str, ...]]:
+        """Take up what was written to files that a pull had replaced meanwhile: its paths, its notes."""
+        again = revisit(self.repository)
+        if again is None:
+            return frozenset(), ()
+        notes = tuple(
+            f"{os.fsdecode(path)} was open when a pull replaced it; what was written to it then is in "
+            f"{os.fsdecode(self.state_dir)}/kept"
+            for path in again.kept
+        )
+        conflicts = tuple(os.fsdecode(copy) for conflict in again.conflicts for copy in conflict.copies)
+        return frozenset(again.dirty), (*notes, *(f"kept as {copy}" for copy in conflicts))
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what went wrong into what a person can do about it."""
+        try:
+            yield
+        except UserError as error:
+            raise Held(HeldKind.REPOSITORY, error.reason, error.remedy) from None
+        except (GitFailed, OSError) as error:
+            if not os.path.isdir(self.repository.git_dir):
+                place = os.fsdecode(self.repository.top)
+                raise Held(HeldKind.ROOT, f"{place} is gone, or not mounted", "bring it back") from None
+            if isinstance(error, GitFailed):
+                raise held_by(self.repository, error) from None
+            raise unwritable(self.repository, error) from None
+
+
+def _connections() -> str:
+    return str(runtime_directory("ssh"))
