@@ -25,6 +25,12 @@ class Failure:
     subject: str
     reason: str
     remedy: str = ""
+    wait_s: float = 0.0
+    """Try again no sooner."""
+
+    def __str__(self) -> str:
+        text = f"{self.subject}: {self.reason}"
+        return f"{text}; {self.remedy}" if self.remedy else text
 
 
 class Named(Protocol):

@@ -57,10 +57,16 @@ class Link:
         return isinstance(self._socket, ssl.SSLSocket) and not self._handshaking
 
     def start_tls(self, context: ssl.SSLContext, name: str) -> None:
-        """Begin TLS with the server of this name; ``handshake`` goes on with it."""
-        self._socket = context.wrap_socket(
-            self._socket, server_hostname=name, do_handshake_on_connect=False
-        )
+        """Begin TLS with the server of this name; ``handshake`` goes on with it. Raises ``LinkBroken``."""
+        try:
+            ascii_name = name if name.isascii() else name.encode("idna").decode()
+            self._socket = context.wrap_socket(
+                self._socket, server_hostname=ascii_name, do_handshake_on_connect=False
+            )
+        except ValueError:
+            raise LinkBroken(f"{name!r:.60} is no name of a host") from None
+        except OSError as error:
+            raise LinkBroken(_words(error)) from None
         self._handshaking = True
 
     def handshake(self) -> bool:

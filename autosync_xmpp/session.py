@@ -254,8 +254,7 @@ class Session:
     def _begin_tls(self) -> None:
         self._stream.end()
         self._step = Step.HANDSHAKE
-        name = self._account.domain
-        self._link.start_tls(self._context, name if name.isascii() else name.encode("idna").decode())
+        self._link.start_tls(self._context, self._account.domain)
         self._pump()
 
     def _write(self, node: Node) -> None:
