@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from autosync_coalesce.window import Settings, Window
 from autosync_common import config, messages
+from autosync_common.answers import Refused
 from autosync_common.errors import UserError
 from autosync_common.lines import LineWriter
 from autosync_common.loop import Timer
@@ -105,8 +106,6 @@ class Coalescing:
     def _flush(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         root = request.get("root")
         if root is not None and root not in self._rescans.roots:
-            from autosync_common.bus import Refused  # noqa: PLC0415 - only where there are requests
-
             raise Refused("unknown-root", f"{root!r:.200} is not one of the roots here")
         batches = self._window.flush(self._stage.loop.now(), root)
         self._publish(batches)
