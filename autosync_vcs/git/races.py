@@ -49,7 +49,8 @@ def reconcile(repository: Repository, raced: Collection[Step], source: str) -> R
     git = neutral(repository)
     root = _commit(git, _without_collisions(base) | attributes, 0)
     came_at = int(git.line("show", "-s", "--format=%at", source) or "0")
-    here = _commit(git, local | attributes, _newest(repository, names), root)
+    saved_at = max(_newest(repository, names), came_at + 1)  # what the user works on keeps its name
+    here = _commit(git, local | attributes, saved_at, root)
     there = _commit(git, coming | attributes, came_at, root)
     merged = merge(repository, here, there)
     changed = differences(git, here, merged.tree)

@@ -1,0 +1,460 @@
+"""What comes from elsewhere is brought into the working copy whole, and what is there is never lost."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from autosync_vcs.driver import Held, HeldKind
+from autosync_vcs.git.apply import Applied, Apply, apply, revisit
+from autosync_vcs.git.names import check_names, fold
+from autosync_vcs.git.repository import Repository, discover
+from tests.helpers.gitbox import Files, commit, git, head, is_clean, make_repository, write
+
+LINES = "".join(f"{number}\n" for number in range(12))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return make_repository(tmp_path / "notes", {"a.txt": "a\n", "d/b.txt": "b\n", "d/e/c.txt": LINES})
+
+
+@pytest.fixture
+def repository(place: Path) -> Repository:
+    return discover(str(place))
+
+
+@pytest.fixture
+def elsewhere(place: Path, tmp_path: Path) -> Path:
+    git(tmp_path, "clone", "-q", str(place), str(tmp_path / "elsewhere"))
+    return tmp_path / "elsewhere"
+
+
+def coming(elsewhere: Path, place: Path, files: Files = {}) -> str:  # noqa: B006 (read only)
+    """Commit on the other host and bring the commit here, without applying it."""
+    write(elsewhere, files)
+    git(elsewhere, "add", "-A")
+    git(elsewhere, "commit", "-q", "-m", "there")
+    git(place, "fetch", "-q", str(elsewhere), "main")
+    return head(elsewhere)
+
+
+def applied(repository: Repository, place: Path, new: str) -> Applied:
+    result = apply(repository, head(place), new)
+    assert head(place) == new
+    assert sorted(os.listdir(place / ".git" / "autosync")) in (["neutral.git"], ["kept", "neutral.git"])
+    assert not (place / ".git" / "index.lock").exists()
+    return result
+
+
+def test_files_are_added_changed_and_removed(repository: Repository, place: Path, elsewhere: Path) -> None:
+    new = coming(elsewhere, place, {"a.txt": "A\n", "d/b.txt": None, "x/y/new.txt": "new\n"})
+    result = applied(repository, place, new)
+    assert {(change.path, change.kind) for change in result.changes} == {
+        ("a.txt", "written"), ("d/b.txt", "removed"), ("x/y/new.txt", "created"),
+    }  # fmt: skip
+    assert is_clean(place)
+    assert git(place, "diff-files") == ""
+    assert (place / "x/y/new.txt").read_text() == "new\n"
+    assert not (place / "d/b.txt").exists()
+
+
+def test_directories_that_become_empty_go_as_with_git(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    (place / "d" / "mine").mkdir()
+    applied(repository, place, coming(elsewhere, place, {"d/b.txt": None, "d/e/c.txt": None}))
+    assert not (place / "d" / "e").exists()
+    assert (place / "d" / "mine").is_dir()
+
+
+def test_the_synced_directory_itself_stays_when_its_last_file_goes(place: Path, elsewhere: Path) -> None:
+    repository = discover(str(place / "d" / "e"))
+    applied(repository, place, coming(elsewhere, place, {"d/e/c.txt": None}))
+    assert (place / "d" / "e").is_dir()
+
+
+def test_a_file_becomes_a_directory_and_a_directory_a_file(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    files: Files = {"a.txt": None, "d/b.txt": None, "d/e/c.txt": None}
+    write(elsewhere, files)
+    new = coming(
+        elsewhere, place, {"a.txt/below": "1\n"} | {"d": "2\n"} if _rmtree(elsewhere / "d") else {}
+    )
+    applied(repository, place, new)
+    assert (place / "a.txt" / "below").read_text() == "1\n"
+    assert (place / "d").read_text() == "2\n"
+    assert is_clean(place)
+
+
+def _rmtree(directory: Path) -> bool:
+    for path in sorted(directory.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    directory.rmdir()
+    return True
+
+
+def test_modes_and_links_come_as_they_are(repository: Repository, place: Path, elsewhere: Path) -> None:
+    (elsewhere / "a.txt").chmod(0o755)
+    (elsewhere / "link").symlink_to("nowhere")
+    (elsewhere / "d" / "b.txt").unlink()
+    (elsewhere / "d" / "b.txt").symlink_to("../a.txt")
+    applied(repository, place, coming(elsewhere, place))
+    assert (place / "a.txt").stat().st_mode & stat.S_IXUSR
+    assert (place / "link").readlink() == Path("nowhere")
+    assert (place / "d" / "b.txt").readlink() == Path("../a.txt")
+    assert is_clean(place)
+
+
+def test_a_file_that_only_its_owner_may_read_stays_so(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    (place / "a.txt").chmod(0o600)
+    applied(repository, place, coming(elsewhere, place, {"a.txt": "secret\n"}))
+    assert stat.S_IMODE((place / "a.txt").stat().st_mode) == 0o600
+
+
+def test_the_attributes_of_what_comes_decide_how_it_is_written(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    applied(
+        repository, place, coming(elsewhere, place, {".gitattributes": "*.win eol=crlf\n", "f.win": "1\n"})
+    )
+    assert (place / "f.win").read_bytes() == b"1\r\n"
+    assert is_clean(place)
+    applied(repository, place, coming(elsewhere, place, {"f.win": "2\n"}))
+    assert (place / "f.win").read_bytes() == b"2\r\n"
+    assert is_clean(place)
+
+
+def test_a_filter_that_fails_changes_nothing(repository: Repository, place: Path, elsewhere: Path) -> None:
+    new = coming(elsewhere, place, {".gitattributes": "*.x filter=no\n", "f.x": "1\n", "a.txt": "A\n"})
+    git(place, "config", "filter.no.smudge", "false")
+    git(place, "config", "filter.no.required", "true")
+    with pytest.raises(Held) as held:
+        apply(repository, head(place), new)
+    assert held.value.kind is HeldKind.REPOSITORY
+    assert (place / "a.txt").read_text() == "a\n"
+    assert is_clean(place)
+
+
+# What the user has not committed
+
+
+def test_an_uncommitted_change_of_another_place_in_a_text_is_merged(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    write(place, {"d/e/c.txt": "mine\n" + LINES})
+    result = applied(repository, place, coming(elsewhere, place, {"d/e/c.txt": LINES + "theirs\n"}))
+    assert (place / "d/e/c.txt").read_text() == "mine\n" + LINES + "theirs\n"
+    assert result.dirty == (b"d/e/c.txt",)
+    assert result.conflicts == ()
+
+
+def test_an_uncommitted_change_that_cannot_be_merged_keeps_its_name_and_theirs_is_beside(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    write(place, {"a.txt": "mine\n"})
+    result = applied(repository, place, coming(elsewhere, place, {"a.txt": "theirs\n"}))
+    (conflict,) = result.conflicts
+    assert (place / "a.txt").read_text() == "mine\n"
+    assert (place / os.fsdecode(conflict.copies[0])).read_text() == "theirs\n"
+    assert set(result.dirty) == {b"a.txt", *conflict.copies}
+
+
+def test_an_uncommitted_change_survives_a_deletion(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    write(place, {"a.txt": "mine\n"})
+    result = applied(repository, place, coming(elsewhere, place, {"a.txt": None}))
+    assert (place / "a.txt").read_text() == "mine\n"
+    assert result.dirty == (b"a.txt",)
+
+
+def test_an_uncommitted_deletion_gives_way_to_a_change(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    write(place, {"a.txt": None})
+    applied(repository, place, coming(elsewhere, place, {"a.txt": "theirs\n"}))
+    assert (place / "a.txt").read_text() == "theirs\n"
+
+
+def test_the_same_change_here_and_there_is_one(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    write(place, {"a.txt": "same\n", "n.txt": "new\n"})
+    result = applied(repository, place, coming(elsewhere, place, {"a.txt": "same\n", "n.txt": "new\n"}))
+    assert result.dirty == ()
+    assert result.conflicts == ()
+    assert is_clean(place)
+
+
+def test_an_untracked_file_in_the_way_is_kept_beside_the_other(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    write(place, {"n.txt": "mine\n"})
+    result = applied(repository, place, coming(elsewhere, place, {"n.txt": "theirs\n"}))
+    assert (place / "n.txt").read_text() == "mine\n"
+    assert [path.read_text() for path in place.glob("n.conflict-*")] == ["theirs\n"]
+    assert len(result.conflicts) == 1
+
+
+def test_an_untracked_directory_in_the_way_of_a_file_stays(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    write(place, {"n/mine": "mine\n"})
+    result = applied(repository, place, coming(elsewhere, place, {"n": "theirs\n"}))
+    assert (place / "n" / "mine").read_text() == "mine\n"
+    assert [path.read_text() for path in place.glob("n.conflict-*")] == ["theirs\n"]
+    assert len(result.conflicts) == 1
+
+
+def test_an_untracked_file_in_the_way_of_a_directory_gets_another_name(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    write(place, {"n": "mine\n"})
+    applied(repository, place, coming(elsewhere, place, {"n/theirs": "theirs\n"}))
+    assert (place / "n" / "theirs").read_text() == "theirs\n"
+    assert [path.read_text() for path in place.glob("n.conflict-*")] == ["mine\n"]
+
+
+def test_an_ignored_file_in_the_way_is_kept_out_of_history(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    (place / ".git" / "info" / "exclude").write_text("*.key\n")
+    write(place, {"my.key": "secret\n"})
+    result = applied(repository, place, coming(elsewhere, place, {"my.key": "theirs\n"}))
+    assert (place / "my.key").read_text() == "theirs\n"
+    assert result.kept == (b"my.key",)
+    assert [path.read_text() for path in (place / ".git/autosync/kept").rglob("my.key")] == ["secret\n"]
+    assert is_clean(place)
+
+
+def test_an_ignored_directory_in_the_way_is_kept_as_a_whole(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    (place / ".git" / "info" / "exclude").write_text("out/\n")
+    write(place, {"out/1": "1\n", "out/2/3": "3\n"})
+    applied(repository, place, coming(elsewhere, place, {"out": "theirs\n"}))
+    assert (place / "out").read_text() == "theirs\n"
+    assert len(list((place / ".git/autosync/kept").rglob("3"))) == 1
+
+
+def test_an_ignored_file_in_the_way_of_a_directory_is_kept_out_of_history(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    (place / ".git" / "info" / "exclude").write_text("out\n")
+    write(place, {"out": "secret\n"})
+    (elsewhere / ".git" / "info" / "exclude").write_text("")
+    result = applied(repository, place, coming(elsewhere, place, {"out/x": "theirs\n"}))
+    assert (place / "out" / "x").read_text() == "theirs\n"
+    assert result.kept == (b"out",)
+    assert result.conflicts == ()
+
+
+def test_a_link_in_the_place_of_a_directory_is_never_followed(
+    repository: Repository, place: Path, elsewhere: Path, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    write(outside, {"b.txt": "b\n", "e/c.txt": LINES})
+    _rmtree(place / "d")
+    (place / "d").symlink_to(outside)
+    new = coming(elsewhere, place, {"d/b.txt": "evil\n", "d/e/c.txt": None, "d/n.txt": "new\n"})
+    apply(repository, head(place), new)
+    assert (outside / "b.txt").read_text() == "b\n"
+    assert (outside / "e" / "c.txt").read_text() == LINES
+    assert not (outside / "n.txt").exists()
+    assert git(place, "show", "HEAD:d/b.txt") == "evil"
+    assert (place / "d" / "b.txt").read_text() == "evil\n"
+    assert [path.readlink() for path in place.glob("d.conflict-*")] == [outside]
+
+
+def test_untracking_a_file_elsewhere_does_not_delete_it_here(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    git(elsewhere, "rm", "-q", "--cached", "a.txt")
+    applied(repository, place, coming(elsewhere, place, {".gitignore": "a.txt\n"}))
+    assert (place / "a.txt").read_text() == "a\n"
+    assert is_clean(place)
+
+
+def test_what_is_staged_elsewhere_stays_staged(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    write(place, {"d/b.txt": "staged\n"})
+    git(place, "add", "d/b.txt")
+    applied(repository, place, coming(elsewhere, place, {"a.txt": "A\n"}))
+    assert git(place, "diff", "--cached", "--name-only") == "d/b.txt"
+
+
+def test_what_only_the_index_holds_is_kept(repository: Repository, place: Path, elsewhere: Path) -> None:
+    write(place, {"a.txt": "only staged\n"})
+    git(place, "add", "a.txt")
+    write(place, {"a.txt": "a\n"})
+    result = applied(repository, place, coming(elsewhere, place, {"a.txt": "A\n"}))
+    assert result.kept == (b"a.txt",)
+    kept = [path.read_text() for path in (place / ".git/autosync/kept").rglob("a.txt")]
+    assert kept == ["only staged\n"]
+
+
+def test_paths_outside_a_sparse_checkout_change_only_in_the_index(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    git(place, "sparse-checkout", "set", "--cone", "x")
+    assert not (place / "d").exists()
+    applied(
+        repository, place, coming(elsewhere, place, {"d/b.txt": "B\n", "d/n.txt": "n\n", "a.txt": "A\n"})
+    )
+    assert (place / "a.txt").read_text() == "A\n"
+    assert not (place / "d").exists()
+    assert is_clean(place)
+
+
+def test_a_submodule_is_left_alone(repository: Repository, place: Path, elsewhere: Path) -> None:
+    git(elsewhere, "update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},module")
+    git(elsewhere, "commit", "-q", "-m", "module")
+    (elsewhere / "module").mkdir()
+    applied(repository, place, coming(elsewhere, place, {"a.txt": "A\n"}))
+    assert git(place, "ls-files", "-s", "module").startswith("160000")
+    assert list((place / "module").iterdir()) == []
+
+
+def test_an_unborn_branch_takes_what_comes(tmp_path: Path, elsewhere: Path) -> None:
+    fresh = make_repository(tmp_path / "fresh")
+    write(fresh, {"a.txt": "a\n", "mine": "mine\n"})
+    git(fresh, "fetch", "-q", str(elsewhere), "main")
+    applied_ = apply(discover(str(fresh)), None, head(elsewhere))
+    assert head(fresh) == head(elsewhere)
+    assert applied_.conflicts == ()
+    assert git(fresh, "status", "--porcelain") == "?? mine"
+
+
+# A program that has a file open
+
+
+def test_what_a_program_writes_later_to_a_file_that_was_replaced_comes_back(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    with (place / "d/e/c.txt").open("a") as log:
+        applied_ = apply(repository, head(place), coming(elsewhere, place, {"d/e/c.txt": "top\n" + LINES}))
+        assert applied_.dirty == ()
+        assert Apply(repository).waiting
+        assert (place / "d/e/c.txt").read_text() == "top\n" + LINES
+        log.write("late\n")
+    late = revisit(repository)
+    assert late is not None
+    assert late.dirty == (b"d/e/c.txt",)
+    assert (place / "d/e/c.txt").read_text() == "top\n" + LINES + "late\n"
+    assert not Apply(repository).waiting
+
+
+def test_a_replaced_file_that_is_closed_without_a_change_is_dropped(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    with (place / "a.txt").open("r+"):
+        apply(repository, head(place), coming(elsewhere, place, {"a.txt": "A\n"}))
+        assert revisit(repository) == Applied()
+        assert Apply(repository).waiting
+    revisit(repository)
+    assert not Apply(repository).waiting
+    assert (place / "a.txt").read_text() == "A\n"
+
+
+def test_what_is_written_late_to_a_deleted_file_comes_back(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    with (place / "a.txt").open("a") as open_file:
+        apply(repository, head(place), coming(elsewhere, place, {"a.txt": None}))
+        assert not (place / "a.txt").exists()
+        open_file.write("late\n")
+    revisit(repository)
+    assert (place / "a.txt").read_text() == "a\nlate\n"
+
+
+def test_a_late_write_does_not_displace_a_newer_save(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    with (place / "a.txt").open("a") as open_file:
+        apply(repository, head(place), coming(elsewhere, place, {"a.txt": "A\n"}))
+        write(place, {"a.txt": "newer\n"})
+        open_file.write("late\n")
+    late = revisit(repository)
+    assert late is not None
+    assert late.kept == (b"a.txt",)
+    assert (place / "a.txt").read_text() == "newer\n"
+    assert [path.read_text() for path in (place / ".git/autosync/kept").rglob("a.txt")] == ["a\nlate\n"]
+
+
+# What must not be
+
+
+HOSTILE = [
+    b"../x", b"a/../../x", b".git/hooks/x", b"d/.git/config", b".GIT/x", b".git ./x", b"GIT~1/x",
+    ".g\u200cit/x".encode(), b".git::$INDEX_ALLOCATION/x", b"./x", b"",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_is_refused(name: bytes) -> None:
+    with pytest.raises(Held) as held:
+        check_names([b"fine", name])
+    assert held.value.kind is HeldKind.REPOSITORY
+
+
+@pytest.mark.parametrize("name", [b"...", b".gitignore", b"git", b"a.git", b"a:b", b" ", b"-x", b"\xff"])
+def test_an_odd_name_is_not_refused(name: bytes) -> None:
+    check_names([name])
+
+
+@pytest.mark.parametrize("component", [".git", "..", ".GIT", "."])
+def test_a_hostile_tree_changes_nothing(
+    component: str, repository: Repository, place: Path, tmp_path: Path
+) -> None:
+    blob = git(place, "hash-object", "-w", "a.txt")
+    (place / "entries").write_bytes(
+        b"100644 a.txt\0" + bytes.fromhex(blob) + b"100644 x\0" + bytes.fromhex(blob)
+    )
+    inner = git(place, "hash-object", "-w", "-t", "tree", "--literally", "entries")
+    entries = [(b"40000 " + component.encode() + b"\0", inner), (b"100644 a.txt\0", blob)]
+    (place / "entries").write_bytes(b"".join(words + bytes.fromhex(oid) for words, oid in entries))
+    outer = git(place, "hash-object", "-w", "-t", "tree", "--literally", "entries")
+    (place / "entries").unlink()
+    evil = git(place, "commit-tree", outer, "-p", "HEAD", "-m", "evil")
+    before = sorted(tmp_path.rglob("x"))
+    with pytest.raises(Held):
+        apply(repository, head(place), evil)
+    assert sorted(tmp_path.rglob("x")) == before
+    assert is_clean(place)
+
+
+def test_names_that_a_folding_file_system_takes_for_one_have_one_form() -> None:
+    assert fold("É".encode()) == fold("e\u0301".encode())
+    assert fold(b"STRASSE") == fold("straße".encode())
+    assert fold(b"a") != fold(b"b")
+
+
+def test_nothing_is_done_while_the_user_merges(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    new = coming(elsewhere, place, {"a.txt": "A\n"})
+    (place / ".git" / "MERGE_HEAD").write_text(head(place) + "\n")
+    with pytest.raises(Held) as held:
+        apply(repository, head(place), new)
+    assert held.value.kind is HeldKind.OPERATION
+    assert (place / "a.txt").read_text() == "a\n"
+
+
+def test_nothing_is_done_when_the_branch_moved(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    new, old = coming(elsewhere, place, {"a.txt": "A\n"}), head(place)
+    commit(place, {"own": "own\n"}, "own")
+    with pytest.raises(Held):
+        apply(repository, old, new)
+    assert (place / "a.txt").read_text() == "a\n"
+    assert is_clean(place)
