@@ -27,6 +27,8 @@ from autosync_watch.repository import Tracked, WorkingCopy, signature
 from autosync_watch.source import below
 
 RULE_FILE = ".gitignore"
+STARS = 3
+"""So many stars in a name are matched; each more would cost 255 times the time on a nasty name."""
 VERDICTS = 65536
 """So many verdicts on names are remembered."""
 
@@ -226,7 +228,7 @@ def _rule(line: str) -> Rule | None:
 
 def _name_match(pattern: str, any_case: bool) -> NameMatch:
     """Give what matches one name against the pattern of one. Raises ``ValueError`` for a doubtful one."""
-    if not _PLAIN_NAME.fullmatch(pattern):
+    if pattern.count("*") > STARS or not _PLAIN_NAME.fullmatch(pattern):
         raise ValueError(pattern)
     if pattern == "*":
         return bool

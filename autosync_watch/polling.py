@@ -81,6 +81,8 @@ class Polling:
 
     def look(self) -> None:
         self._root.ignore.read_again()
+        if self._due_at is not None:
+            self._due_at = 0.0
 
     def read(self) -> list[Event]:
         now = time.monotonic()
@@ -198,7 +200,8 @@ class Polling:
             self._told.append(self._root.rescan("", "requested"))
         if self._root.tracked is not None and before[2] != self._operation[2]:
             self._root.tracked.stale()
-        self._root.ignore.tracked_changed()
+        if self._root.ignore.tracked_changed():
+            self._told.append(self._root.rescan("", "requested"))
         if self._root.ignore.common_files_changed():
             self._root.ignore.read_again()
             self._told.append(self._root.rescan("", "requested"))

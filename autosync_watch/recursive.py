@@ -63,7 +63,7 @@ class Recursive:
     def due_at(self) -> float | None:
         if self._lost_until is not None:
             return self._lost_until
-        if self._raw:
+        if self._raw or self._told:
             return 0.0
         tracked = self._root.tracked.due_at() if self._root.tracked is not None else None
         return min((when for when in (self._writing.due_at(), tracked) if when is not None), default=None)
@@ -89,10 +89,10 @@ class Recursive:
         return told
 
     def look(self) -> None:
-        """Watch what is not watched yet, and no longer what need not be."""
+        """Watch what is not watched yet, which is then told of, and no longer what need not be."""
         if self._lost_until is None:
             self._root.ignore.read_again()
-            self._watches.adopt_all()
+            self._watches.adopt_all(report=True)
 
     # --- the root -------------------------------------------------------------------------------------
 
@@ -202,6 +202,7 @@ class Recursive:
                 self._told.append(self._root.rescan("", "requested"))
         if self._root.ignore.tracked_changed():
             self._watches.adopt_all()
+            self._told.append(self._root.rescan("", "requested"))
 
     # --- events ---------------------------------------------------------------------------------------
 
@@ -283,7 +284,7 @@ class Recursive:
             self._tell(after, "renamed", is_dir, before)
             if is_dir:
                 self._watches.adopt(after, report=False, force=True)
-                self._watches.adopt(before, report=False, force=True)
+                self._watches.adopt(before, report=True, force=True)
         if source == RULE_FILE:
             self._rules_changed(old.path())
         if name == RULE_FILE:

@@ -42,7 +42,7 @@ class Source(Protocol):
         """Give what was seen since the last call; never waits longer than some milliseconds."""
 
     def look(self) -> None:
-        """Look at the whole root again, without telling of what is found."""
+        """Look at the whole root again, with new eyes for its rules; the next ``read`` may tell of more."""
 
     def directories(self) -> int:
         """Tell how many directories are under watch."""

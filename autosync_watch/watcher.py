@@ -28,7 +28,13 @@ class Watcher:
 
     def begin(self) -> None:
         """Watch everything that is there now."""
+        self.begin_events()
+        self.begin_polling()
+
+    def begin_events(self) -> None:
         self._events = self._open_events()
+
+    def begin_polling(self) -> None:
         if self._events is None and self._polling is None:
             self._polling = Polling(self.root, self._say, self._poll_interval_s)
         if self._polling is not None:

@@ -45,10 +45,10 @@ class Watches:
         self._types: Mapping[str, str] = mount_types()
         self._unreadable: set[str] = set()
 
-    def adopt_all(self) -> None:
+    def adopt_all(self, *, report: bool = False) -> None:
         """Watch what is to be watched now, and nothing else."""
         self._types = mount_types()
-        self.adopt("", report=False, force=True)
+        self.adopt("", report=report, force=True)
 
     def adopt(self, path: str, *, report: bool, force: bool = False) -> None:
         """Watch a directory and all below it that is not watched yet.

@@ -49,7 +49,7 @@ class Observed:
         self.events.extend(self.source.read())
 
     def settle(self) -> None:
-        """Read until a file made just now, outside of what is tested, has been told of and removed again."""
+        """Read until a file made and removed just now was told of; then all before it was, too."""
         mark = self.directory / f"zz-mark-{time.monotonic_ns()}"
         mark.write_bytes(b"")
         self.until(lambda: mark.name in self.paths())

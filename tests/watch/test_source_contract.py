@@ -158,8 +158,8 @@ def test_an_odd_name_is_told_as_it_is(seen: Observed, name: bytes) -> None:
     with open(directory + b"/" + name, "wb") as file:  # noqa: PTH123
         file.write(b"x")
     seen.until(lambda: os.fsdecode(name) in seen.paths())
-    os.unlink(directory + b"/" + name)
-    os.mkdir(directory + b"/" + name)
+    os.unlink(directory + b"/" + name)  # noqa: PTH108
+    os.mkdir(directory + b"/" + name)  # noqa: PTH102
     with open(directory + b"/" + name + b"/" + name, "wb") as file:  # noqa: PTH123
         file.write(b"x")
     seen.until(lambda: os.fsdecode(name + b"/" + name) in seen.paths())
