@@ -135,11 +135,17 @@ def change(
     repository: Repository, prepared: Prepared, entries: Iterable[Entry], gone: Iterable[bytes] = ()
 ) -> None:
     """Set and remove entries in a prepared index."""
+    change_with(with_index(repository, prepared.path), repository, entries, gone)
+
+
+def change_with(
+    git: Git, repository: Repository, entries: Iterable[Entry], gone: Iterable[bytes] = ()
+) -> None:
+    """Set and remove entries in the index that this git works on."""
     nothing = "0" * (64 if repository.object_format == "sha256" else 40)
     lines = [b"0 %s\t%s\0" % (nothing.encode(), path) for path in gone]
     lines += [b"%s %s 0\t%s\0" % (mode.encode(), oid.encode(), path) for mode, oid, path in entries]
     if lines:
-        git = with_index(repository, prepared.path)
         git("update-index", "-z", "--index-info", input=b"".join(lines))
 
 

@@ -118,7 +118,7 @@ class Objects:
         self._trees: dict[str, Tree] = {}
         self._store: tuple[object, ...] = ()
 
-    def refresh(self) -> None:
+    def refresh(self) -> bool:
         """Start the helpers anew if packs, alternates or configuration changed since the last call."""
         common = self._repository.common_dir
         names = (b"objects/pack", b"objects/info/alternates", b"config", b"info/attributes")
@@ -126,6 +126,8 @@ class Objects:
         if store != self._store:
             self.close()
             self._store = store
+            return True
+        return False
 
     def hash_file(self, path: bytes) -> str:
         """Write the content of a file, named from the top, as it is; give the blob's id.

@@ -41,6 +41,9 @@ class Quarantine:
         case = self._cases.get(path)
         return case is not None and case.look is not None and case.look == look and self._now() < case.due
 
+    def knows(self, path: bytes) -> bool:
+        return path in self._cases
+
     def due(self) -> Collection[bytes]:
         """Give the paths whose time has come."""
         return [path for path, case in self._cases.items() if self._now() >= case.due]

@@ -24,6 +24,7 @@ from autosync_vcs.git.judging import Limits
 from autosync_vcs.git.objects import HelperDied, Leaf, Objects
 from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.quarantine import Quarantine
+from autosync_vcs.git.quick import NotPlain, Quick
 from autosync_vcs.git.repository import Head, Repository, head, operation_in_progress
 from autosync_vcs.git.scan import Selection
 from autosync_vcs.git.staging import Difference, Draft, Staging
@@ -53,6 +54,7 @@ class Snapshots:
         self._quarantine = Quarantine(now)
         self._objects = Objects(repository)
         self._staging = Staging(repository, limits or Limits(), self._quarantine)
+        self._quick = Quick(repository, self._objects, limits or Limits(), self._quarantine)
         self._authorship = Authorship(repository, self._objects, host, message_command)
         self._device = _device(repository)
         self._told: set[str] = set()
@@ -100,6 +102,7 @@ class Snapshots:
         """End the helpers; they come back with the next commit."""
         self._objects.close()
         self._authorship.forget()
+        self._quick.forget()
 
     def close(self) -> None:
         self._objects.close()
@@ -111,9 +114,9 @@ class Snapshots:
         if index.read_record(self._repository) is not None:
             self.recover()
         at = self._checked_head()
-        self._objects.refresh()
-        draft = self._staging.draft(at.id, selection, settle_s)
-        self._report(selection, draft)
+        if self._objects.refresh():
+            self._quick.forget()
+        draft = self._draft(at, selection, settle_s)
         if not draft.differences:
             if draft.touched and not self._land(draft, at, None):
                 return None
@@ -128,7 +131,19 @@ class Snapshots:
         if not self._land(draft, at, revision):
             return None
         self._staging.confirmed = False
+        if draft.installed is not None:
+            self._quick.landed(draft, revision)
         return self._result(draft, revision, changes, message)
+
+    def _draft(self, at: Head, selection: Selection, settle_s: float) -> Draft:
+        if selection.paths is not None:
+            try:
+                return self._quick.draft(at.id, selection.paths)
+            except (NotPlain, GitFailed, HelperDied):
+                pass
+        draft = self._staging.draft(at.id, selection, settle_s)
+        self._report(selection, draft)
+        return draft
 
     def _checked_head(self) -> Head:
         """Give HEAD, where a commit may be put on it now. Raises ``Held``."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git import index
-from autosync_vcs.git.index import Prepared
+from autosync_vcs.git.index import Identity, Prepared
 from autosync_vcs.git.judging import Judge, Judged, Limits, guard
 from autosync_vcs.git.objects import Leaf
 from autosync_vcs.git.process import Git, GitFailed
@@ -53,6 +53,8 @@ class Draft:
     pending: frozenset[bytes] = frozenset()
     bad: Mapping[bytes, tuple[str, Look]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    installed: Identity | None = None
+    """What the index will look like, where that is needed."""
 
 
 class Staging:
@@ -125,7 +127,8 @@ class Staging:
 
     def _take(self, git: Git, judged: Judged) -> frozenset[bytes]:
         """Hash files into the index beside, those that moved meanwhile again; give those still moving."""
-        update = _Update(git)
+        sparse = git.line("config", "--type=bool", "--get", "core.sparseCheckout", allow=(0, 1)) == "true"
+        update = Update(git, sparse=sparse)
         remaining = dict(judged.add)
         for _ in range(HASH_ROUNDS):
             for path, reason in update(list(remaining)).items():
@@ -149,14 +152,12 @@ class Staging:
         return [_difference(words, path) for words, path in zip(fields[::2], fields[1::2], strict=False)]
 
 
-class _Update:
+class Update:
     """Runs ``update-index``, or ``git add`` in a sparse checkout, which knows what is outside of it."""
 
-    def __init__(self, git: Git) -> None:
+    def __init__(self, git: Git, *, sparse: bool) -> None:
         self._git = git
-        self._sparse = (
-            git.line("config", "--type=bool", "--get", "core.sparseCheckout", allow=(0, 1)) == "true"
-        )
+        self._sparse = sparse
 
     def __call__(self, paths: Sequence[bytes]) -> dict[bytes, str]:
         """Give the paths that it cannot take, with its reason; the others are in the index."""

@@ -156,7 +156,12 @@ class World:
 
     def git(self, *arguments: str, ok: bool = False, environment: Environment = _NONE) -> bytes:
         """Run git as the user; ``ok`` lets it fail."""
-        done = subprocess.run(
+        done = self.run(*arguments, environment=environment)
+        assert ok or done.returncode == 0, (arguments, done.stderr)
+        return done.stdout
+
+    def run(self, *arguments: str, environment: Environment = _NONE) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
             ("git", *arguments),
             cwd=self.place,
             env={**os.environ, **environment},
@@ -165,8 +170,6 @@ class World:
             stdin=subprocess.DEVNULL,
             timeout=60,
         )
-        assert ok or done.returncode == 0, (arguments, done.stderr)
-        return done.stdout
 
     def fresh(self) -> set[bytes]:
         """Give the paths changed since the last call."""
@@ -429,10 +432,10 @@ def listing(world: World, tree: str, environment: Environment = _NONE) -> dict[b
     return {path: words for words, _, path in (line.partition(b"\t") for line in lines)}
 
 
-def add_all_on_a_copy(world: World, beside: Path) -> tuple[str, dict[str, str]]:
+def add_all_on_a_copy(world: World, beside: Path) -> tuple[str, dict[str, str]] | None:
     """Do ``git add -A && git write-tree`` on a copy of the index, with objects kept apart.
 
-    Gives the tree, and the environment in which it can be read.
+    Gives the tree, and the environment in which it can be read; None where git itself gives up.
     """
     index, copy = world.place / ".git" / "index", beside / "index"
     shutil.rmtree(beside, ignore_errors=True)
@@ -444,5 +447,7 @@ def add_all_on_a_copy(world: World, beside: Path) -> tuple[str, dict[str, str]]:
         "GIT_OBJECT_DIRECTORY": str(beside / "objects"),
         "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(world.place / ".git" / "objects"),
     }
-    world.git("add", "-A", environment=environment)
+    done = world.run("add", "-A", environment=environment)
+    if done.returncode:
+        return None
     return world.git("write-tree", environment=environment).decode().strip(), environment

@@ -1,0 +1,365 @@
+"""Drafts the commit of a few given paths without a pass over the index: the same cost in any repository.
+
+What the index says of a path is known without reading it, as long as nobody else writes it: an entry that
+has no flag and is not staged is what HEAD has. Whatever is not that plain (a directory, a submodule, an
+ignored or nested place, a name that git may refuse, something staged there) is left to ``Staging``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from autosync_vcs.git import index
+from autosync_vcs.git.attributes import Attributes
+from autosync_vcs.git.index import Entry
+from autosync_vcs.git.judging import Limits
+from autosync_vcs.git.objects import TREE_MODE, HelperDied, Leaf, Objects
+from autosync_vcs.git.process import Git
+from autosync_vcs.git.quarantine import Quarantine, look_of
+from autosync_vcs.git.repository import Repository
+from autosync_vcs.git.scan import Looker, parents
+from autosync_vcs.git.staging import Difference, Draft, Update
+from autosync_vcs.git.trees import lookup
+
+PATHS_AT_MOST = 2000
+HASHED_SINGLY = 50
+LARGEST_FILE = 8 << 20
+"""Larger files are left to a process that may die of them: a file that shrinks kills who has it mapped."""
+REMOVED_AT_MOST = 50
+ROUNDS = 3
+_ASKED = r"^core\.(autocrlf|filemode|symlinks|ignorecase|precomposeunicode|sparsecheckout|attributesfile)$"
+SUBMODULE_MODE = "160000"
+LINK_MODE = "120000"
+_FEW = ("core.splitIndex=false", "core.untrackedCache=false")
+_PLAIN = (b".gitignore", b".gitattributes", b".gitkeep")
+
+
+class NotPlain(Exception):
+    """The given paths need git's own look at the whole index."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is known of the index without reading it."""
+
+    seen: tuple[int, int, int]
+    """Inode, size and mtime of the index that this is true of; a rename leaves these alone."""
+    head: str
+    flagged: frozenset[bytes]
+    """Entries that are skip-worktree or assume-unchanged."""
+    staged: frozenset[bytes]
+    """Where the index differs from HEAD."""
+
+    @property
+    def hides_rules(self) -> bool:
+        """Tell whether git reads rules from the index that are neither on disk nor in HEAD."""
+        return any(path.endswith((b".gitattributes", b".gitignore")) for path in self.flagged | self.staged)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The parts of git's configuration that decide what a plain file is."""
+
+    plain: bool
+    """Whether names, links and line ends mean here what they are."""
+    trusts_mode: bool
+    converts: bool
+    """Whether line ends are converted everywhere."""
+    attributes: Attributes
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What becomes of the given paths."""
+
+    hash: dict[bytes, tuple[os.stat_result, Leaf | None]] = field(default_factory=dict)
+    gone: dict[bytes, Leaf] = field(default_factory=dict)
+    converts: bool = False
+
+
+class Quick:
+    """Makes drafts of given paths for one repository."""
+
+    def __init__(
+        self, repository: Repository, objects: Objects, limits: Limits, quarantine: Quarantine
+    ) -> None:
+        self._repository = repository
+        self._objects = objects
+        self._limits = limits
+        self._quarantine = quarantine
+        self._view: View | None = None
+        self._settings: Settings | None = None
+
+    def forget(self) -> None:
+        """Read index and configuration again next time."""
+        self._view = self._settings = None
+
+    def draft(self, head: str | None, paths: Collection[bytes]) -> Draft:
+        """Draft the commit of these paths. Raises ``NotPlain``, ``GitFailed``, ``HelperDied``."""
+        if head is None or len(paths) > PATHS_AT_MOST:
+            raise NotPlain
+        settings = self._configured()
+        if not settings.plain:
+            raise NotPlain
+        view = self._viewed(head)
+        if view.hides_rules:
+            raise NotPlain
+        plan = self._plan(view, settings, paths)
+        new, pending = self._hashed(plan, settings)
+        differences = [Difference(path, leaf, None) for path, leaf in plan.gone.items()]
+        differences += [
+            Difference(path, plan.hash[path][1], leaf)
+            for path, leaf in new.items()
+            if leaf != plan.hash[path][1]
+        ]
+        return self._drafted(head, sorted(differences, key=lambda one: one.path), pending)
+
+    def landed(self, draft: Draft, head: str) -> None:
+        """Take note that a draft made here has become HEAD and the index."""
+        if self._view is not None:
+            made = {one.path for one in draft.differences}
+            self._view = View(self._beside(draft), head, self._view.flagged - made, self._view.staged)
+
+    def refresh(self, head: str | None) -> None:
+        """Learn about the index now rather than with the next commit."""
+        if head is not None and self._configured().plain:
+            self._viewed(head)
+
+    # What is known
+
+    def _configured(self) -> Settings:
+        if self._settings is None:
+            self._settings = _asked_settings(self._repository)
+        return self._settings
+
+    def _viewed(self, head: str) -> View:
+        seen = index.identity(index.index_path(self._repository))
+        if seen is None:
+            raise NotPlain
+        if self._view is None or self._view.seen != seen[:3] or self._view.head != head:
+            git = self._repository.git()
+            flagged = frozenset(index.tags(git))
+            asked = git("diff-index", "--cached", "--name-only", "-z", "--no-renames", head)
+            self._view = View(seen[:3], head, flagged, frozenset(asked.stdout.split(b"\0")[:-1]))
+        return self._view
+
+    @staticmethod
+    def _beside(draft: Draft) -> tuple[int, int, int]:
+        assert draft.installed is not None
+        return draft.installed[:3]
+
+    # What becomes of each path
+
+    def _plan(self, view: View, settings: Settings, paths: Iterable[bytes]) -> _Plan:
+        plan, look, untracked = _Plan(), Looker(self._repository), []
+        for path in paths:
+            if not path.startswith(self._repository.prefix) or path + b"/" == self._repository.prefix:
+                continue
+            _check_plain(path, view)
+            leaf = lookup(self._objects, view.head, path)
+            if leaf is not None and leaf.mode in (TREE_MODE, SUBMODULE_MODE):
+                raise NotPlain
+            seen = _looked(look, path)
+            if seen is None:
+                if leaf is not None:
+                    plan.gone[path] = leaf
+                continue
+            self._check_present(path, seen)
+            if leaf is None:
+                untracked.append(path)
+            plan.hash[path] = (seen, leaf)
+        for path in self._left_out(view, untracked):
+            del plan.hash[path]
+        if len(plan.gone) > REMOVED_AT_MOST:
+            raise NotPlain
+        plan.converts = settings.converts or any(
+            settings.attributes.may_convert(path) for path in plan.hash
+        )
+        return plan
+
+    def _check_present(self, path: bytes, seen: os.stat_result) -> None:
+        if not (stat.S_ISREG(seen.st_mode) or stat.S_ISLNK(seen.st_mode)) or seen.st_size > LARGEST_FILE:
+            raise NotPlain
+        if self._limits.max_file_size is not None and seen.st_size > self._limits.max_file_size:
+            raise NotPlain
+        if self._quarantine.knows(path):
+            raise NotPlain
+
+    def _left_out(self, view: View, untracked: Collection[bytes]) -> Iterator[bytes]:
+        """Give the untracked paths that are not to be added."""
+        asked = []
+        for path in untracked:
+            if self._limits.ignored(path):
+                yield path
+            else:
+                self._check_not_nested(view, path)
+                asked.append(path)
+        if asked:
+            yield from self._ignored_by_git(asked)
+
+    def _ignored_by_git(self, paths: Iterable[bytes]) -> Iterator[bytes]:
+        """Ask git; this command knows no literal names, so they begin with what is never magic."""
+        git = self._repository.git().varied(environment={"GIT_LITERAL_PATHSPECS": "0"})
+        lines = b"".join(b"./%s\0" % path for path in paths)
+        answer = git("check-ignore", "--no-index", "-z", "--stdin", input=lines, allow=(0, 1))
+        return (path.removeprefix(b"./") for path in answer.stdout.split(b"\0")[:-1])
+
+    def _check_not_nested(self, view: View, path: bytes) -> None:
+        for parent in parents(path):
+            leaf = lookup(self._objects, view.head, parent)
+            if leaf is not None and leaf.mode == TREE_MODE:
+                return
+            if os.path.lexists(os.path.join(self._repository.top, parent, b".git")):
+                raise NotPlain
+
+    # Blobs
+
+    def _hashed(self, plan: _Plan, settings: Settings) -> tuple[dict[bytes, Leaf], frozenset[bytes]]:
+        """Write the blobs; give what each path is now, and the paths that kept changing meanwhile."""
+        if plan.converts or len(plan.hash) > HASHED_SINGLY:
+            return self._hashed_by_git(plan)
+        new, pending = {}, set()
+        look = Looker(self._repository)
+        for path, (seen, leaf) in plan.hash.items():
+            now: os.stat_result | None = seen
+            for _ in range(ROUNDS):
+                before = now
+                if before is None or not (stat.S_ISREG(before.st_mode) or stat.S_ISLNK(before.st_mode)):
+                    raise NotPlain
+                oid = self._hash(path, before)
+                now = _looked(look, path)
+                if now is not None and look_of(now) == look_of(before):
+                    new[path] = Leaf(_mode(before, leaf, settings), oid)
+                    break
+            else:
+                pending.add(path)
+        return new, frozenset(pending)
+
+    def _hash(self, path: bytes, seen: os.stat_result) -> str:
+        if not stat.S_ISLNK(seen.st_mode):
+            try:
+                return self._objects.hash_file(path)
+            except HelperDied:
+                raise NotPlain from None
+        try:
+            return self._objects.hash_link(os.readlink(os.path.join(self._repository.top, path)))
+        except OSError:
+            raise NotPlain from None
+
+    def _hashed_by_git(self, plan: _Plan) -> tuple[dict[bytes, Leaf], frozenset[bytes]]:
+        """Let git convert and hash, in an index of these paths and the rules that concern them only."""
+        os.makedirs(self._repository.state_dir, exist_ok=True)
+        path = os.path.join(self._repository.state_dir, b"index.few")
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        git = index.with_index(self._repository, path).varied(settings=_FEW)
+        entries = [Entry(leaf.mode, leaf.oid, name) for name, (_, leaf) in plan.hash.items() if leaf]
+        index.change_with(git, self._repository, [*entries, *self._rules(plan)])
+        if Update(git, sparse=False)(sorted(plan.hash)):
+            raise NotPlain
+        look = Looker(self._repository)
+        moved = {
+            name for name, (seen, _) in plan.hash.items() if not _is_same(_looked(look, name), seen)
+        }  # fmt: skip
+        if moved:
+            raise NotPlain
+        listing = (line.partition(b"\t") for line in git("ls-files", "-s", "-z").stdout.split(b"\0")[:-1])
+        found = {name: Leaf(*words.decode().split(" ")[:2]) for words, _, name in listing}
+        return {name: found[name] for name in plan.hash if name in found}, frozenset()
+
+    def _rules(self, plan: _Plan) -> Iterator[Entry]:
+        """Give HEAD's attribute files on the way to these paths: git reads those where none is on disk."""
+        assert self._view is not None
+        directories = {parent for path in plan.hash for parent in parents(path)} | {b""}
+        for directory in directories:
+            path = os.path.join(directory, b".gitattributes")
+            leaf = None if path in plan.hash else lookup(self._objects, self._view.head, path)
+            if leaf is not None and leaf.mode not in (TREE_MODE, SUBMODULE_MODE):
+                yield Entry(leaf.mode, leaf.oid, path)
+
+    # The index beside
+
+    def _drafted(self, head: str, differences: list[Difference], pending: frozenset[bytes]) -> Draft:
+        entries = [Entry(one.new.mode, one.new.oid, one.path) for one in differences if one.new]
+        gone = [one.path for one in differences if not one.new]
+        if not differences:
+            prepared = index.Prepared(b"", index.identity(index.index_path(self._repository)))
+            return Draft(prepared, (), everything=False, touched=False, pending=pending)
+        prepared = index.prepare(self._repository, entries, gone)
+        index.refresh(self._repository, prepared, [entry.path for entry in entries])
+        if self._view is None or prepared.base is None or prepared.base[:3] != self._view.seen:
+            raise NotPlain
+        installed = index.identity(prepared.path)
+        return Draft(
+            prepared,
+            tuple(differences),
+            everything=False,
+            touched=True,
+            pending=pending,
+            installed=installed,
+        )
+
+
+def _check_plain(path: bytes, view: View) -> None:
+    """Raise ``NotPlain`` for a name that git may refuse, or of which the index may say something else."""
+    if path in view.flagged or path in view.staged:
+        raise NotPlain
+    for part in path.split(b"/"):
+        ascii_part = bytes(byte for byte in part if 32 <= byte < 127).lower().strip()
+        if part in (b"", b".", b".."):
+            raise NotPlain
+        if (ascii_part.startswith((b".git", b"git~"))) and part not in _PLAIN:
+            raise NotPlain
+    if any(other.startswith(path + b"/") or path.startswith(other + b"/") for other in view.staged):
+        raise NotPlain
+
+
+def _looked(look: Looker, path: bytes) -> os.stat_result | None:
+    try:
+        return look(path)
+    except OSError:
+        raise NotPlain from None
+
+
+def _is_same(now: os.stat_result | None, before: os.stat_result) -> bool:
+    return now is not None and look_of(now) == look_of(before)
+
+
+def _mode(seen: os.stat_result, leaf: Leaf | None, settings: Settings) -> str:
+    if stat.S_ISLNK(seen.st_mode):
+        return LINK_MODE
+    if not settings.trusts_mode:
+        return leaf.mode if leaf is not None and leaf.mode != LINK_MODE else "100644"
+    return "100755" if seen.st_mode & stat.S_IXUSR else "100644"
+
+
+def _asked_settings(repository: Repository) -> Settings:
+    git = repository.git()
+    asked = git("config", "-z", "--get-regexp", _ASKED, allow=(0, 1)).stdout
+    values = {
+        name.decode(): value
+        for name, _, value in (line.partition(b"\n") for line in asked.split(b"\0")[:-1])
+    }
+    return Settings(
+        plain=_is_on(values.get("core.symlinks", b"true"))
+        and not _is_on(values.get("core.ignorecase"))
+        and not _is_on(values.get("core.precomposeunicode"))
+        and not _is_on(values.get("core.sparsecheckout")),
+        trusts_mode=_is_on(values.get("core.filemode", b"true")),
+        converts=_is_on(values.get("core.autocrlf")),
+        attributes=Attributes(
+            repository, _attributes_file(git) if "core.attributesfile" in values else None
+        ),
+    )
+
+
+def _attributes_file(git: Git) -> bytes:
+    return git("config", "--type=path", "--get", "core.attributesFile").stdout.removesuffix(b"\n")
+
+
+def _is_on(value: bytes | None) -> bool:
+    return value is not None and value.lower() not in (b"false", b"no", b"off", b"0")
