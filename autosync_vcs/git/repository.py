@@ -362,11 +362,11 @@ def _editor_open_since(repository: Repository) -> float | None:
     if since is None or time.time() - since > EDITOR_LIMIT_S:
         return None
     moved = _mtime(os.path.join(repository.git_dir, b"logs", b"HEAD"))
-    if moved is not None and moved > since:
+    if moved is not None and moved >= since:
         return None
-    inside = (repository.top, repository.top.rstrip(b"/") + b"/")
+    inside = repository.top.rstrip(b"/") + b"/"
     for pid, words in _git_processes():
-        if b"commit" in words and _working_directory(pid).startswith(inside[1]):
+        if _subcommand(words) == b"commit" and _working_directory(pid).startswith(inside):
             return since
     return None
 
@@ -387,6 +387,16 @@ def _git_processes() -> Iterator[tuple[bytes, list[bytes]]]:
             continue
         if os.path.basename(words[0]) == b"git":
             yield pid, words[1:]
+
+
+def _subcommand(words: list[bytes]) -> bytes:
+    rest = iter(words)
+    for word in rest:
+        if not word.startswith(b"-"):
+            return word
+        if word in (b"-c", b"-C"):
+            next(rest, None)
+    return b""
 
 
 def _working_directory(pid: bytes) -> bytes:

@@ -301,6 +301,20 @@ def test_a_commit_whose_editor_stays_open_does_not_hold_for_ever(
     assert commit_with_open_editor.poll() is None
 
 
+def test_other_git_processes_are_not_taken_for_an_open_editor(work: Path) -> None:
+    (work / ".git/COMMIT_EDITMSG").write_text("abandoned\n")
+    helper = subprocess.Popen(
+        ("git", "hash-object", "-t", "commit", "--stdin"),
+        cwd=work,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert operation_in_progress(found(work)) is None
+    finally:
+        helper.communicate(b"")
+
+
 # Lock
 
 

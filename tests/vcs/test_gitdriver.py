@@ -1,0 +1,383 @@
+"""What only the git driver has to settle: branches that meet under other names, identity, housekeeping."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autosync_common.errors import UserError
+from autosync_common.settings import VcsConfig
+from autosync_vcs.driver import Held, HeldKind, Rejected
+from autosync_vcs.git.gitdriver import GitDriver
+from autosync_vcs.git.identity import identity
+from autosync_vcs.git.plan import looks_secret
+from autosync_vcs.git.repository import discover
+from autosync_vcs.git.upkeep import Upkeep
+from tests.helpers.gitbox import (
+    clone,
+    commit,
+    contents,
+    git,
+    head,
+    make_hub,
+    make_pair,
+    make_repository,
+    try_git,
+    write,
+)
+
+Open = Callable[..., GitDriver]
+
+
+@pytest.fixture
+def opened() -> Iterator[Open]:
+    with ExitStack() as stack:
+
+        def open_driver(path: Path, **settings: Any) -> GitDriver:
+            return stack.enter_context(closing(GitDriver(str(path), VcsConfig(**settings), "here")))
+
+        yield open_driver
+
+
+def sync(driver: GitDriver) -> None:
+    driver.commit(None)
+    driver.fetch()
+    driver.integrate()
+    driver.push()
+
+
+# Branches that meet under other names
+
+
+@pytest.fixture
+def trunk(tmp_path: Path) -> Path:
+    """A hub whose only branch is "trunk"; a plain ``git init --bare`` made it, so its HEAD is another."""
+    hub = make_hub(tmp_path / "hub.git", branch="master")
+    work = make_repository(tmp_path / "first", {"a": "1\n"}, branch="trunk")
+    git(work, "remote", "add", "origin", str(hub))
+    git(work, "push", "-q", "origin", "trunk")
+    return hub
+
+
+def make_new(hub: Path, path: Path) -> Path:
+    """Make a repository without a commit, on branch main, with the hub as its origin."""
+    make_repository(path)
+    git(path, "remote", "add", "origin", str(hub))
+    return path
+
+
+def test_a_branch_without_commits_becomes_the_hubs_only_branch(
+    opened: Open, trunk: Path, tmp_path: Path
+) -> None:
+    work = make_new(trunk, tmp_path / "work")
+    driver = opened(work)
+    assert driver.fetch() == head(trunk, "trunk")
+    assert driver.standing().behind == 1
+    driver.integrate()
+    assert git(work, "symbolic-ref", "HEAD") == "refs/heads/trunk"
+    assert git(work, "rev-parse", "--abbrev-ref", "trunk@{upstream}") == "origin/trunk"
+    assert contents(work) == {"a": "1\n"}
+    write(work, {"b": "2\n"})
+    driver.commit(None)
+    assert driver.push() == head(trunk, "trunk")
+    assert git(trunk, "for-each-ref", "--format=%(refname)") == "refs/heads/trunk"
+
+
+def test_files_that_were_committed_before_the_hub_was_asked_join_its_branch(
+    opened: Open, trunk: Path, tmp_path: Path
+) -> None:
+    work = make_new(trunk, tmp_path / "work")
+    write(work, {"b": "2\n"})
+    first = opened(work)
+    first.commit(None)
+    first.close()
+    driver = opened(work)
+    with pytest.raises(Rejected):
+        driver.push()
+    driver.fetch()
+    assert driver.integrate().merged
+    assert driver.push() == head(trunk, "trunk")
+    assert contents(work) == {"a": "1\n", "b": "2\n"}
+    assert git(trunk, "for-each-ref", "--format=%(refname)") == "refs/heads/trunk"
+
+
+def test_of_several_branches_the_user_must_choose_one(opened: Open, trunk: Path, tmp_path: Path) -> None:
+    git(tmp_path / "first", "push", "-q", "origin", "trunk:other")
+    work = make_new(trunk, tmp_path / "work")
+    with pytest.raises(Held) as held:
+        opened(work).fetch()
+    assert held.value.kind is HeldKind.BRANCH
+    assert held.value.reason == "the hub has no branch main, but other, trunk"
+
+
+def test_a_branch_of_the_hubs_own_history_is_made_there_under_its_name(
+    opened: Open, trunk: Path, tmp_path: Path
+) -> None:
+    work = clone(trunk, tmp_path / "work", "-b", "trunk")
+    git(work, "checkout", "-q", "-b", "feature", "--no-track")
+    write(work, {"b": "2\n"})
+    driver = opened(work)
+    driver.commit(None)
+    assert driver.fetch() is None
+    assert driver.push() == head(trunk, "feature")
+
+
+def test_a_branch_with_another_history_is_not_put_beside_the_hubs_unasked(
+    opened: Open, trunk: Path, tmp_path: Path
+) -> None:
+    work = make_new(trunk, tmp_path / "work")
+    commit(work, {"b": "2\n"})
+    with pytest.raises(Held) as held:
+        opened(work).fetch()
+    assert held.value.kind is HeldKind.UNRELATED
+
+
+def test_a_configured_branch_is_made_at_the_hub_whatever_it_has(
+    opened: Open, trunk: Path, tmp_path: Path
+) -> None:
+    work = make_new(trunk, tmp_path / "work")
+    write(work, {"b": "2\n"})
+    driver = opened(work, branch="main")
+    driver.commit(None)
+    assert driver.fetch() is None
+    assert driver.push() == head(trunk, "main")
+
+
+def test_an_upstream_of_another_name_is_synced_with(opened: Open, trunk: Path, tmp_path: Path) -> None:
+    work = clone(trunk, tmp_path / "work", "-b", "trunk")
+    git(work, "checkout", "-q", "-b", "mine", "origin/trunk")
+    write(work, {"b": "2\n"})
+    sync(opened(work))
+    assert head(trunk, "trunk") == head(work, "mine")
+
+
+def test_of_several_remotes_none_is_taken_unasked(opened: Open, tmp_path: Path) -> None:
+    work = make_repository(tmp_path / "work", {"a": "1\n"})
+    git(work, "remote", "add", "one", "x:y")
+    git(work, "remote", "add", "two", "x:z")
+    with pytest.raises(UserError, match="several remotes"):
+        opened(work)
+    assert opened(work, remote="two").standing().url == "x:z"
+
+
+def test_a_remote_that_is_added_later_is_found(opened: Open, tmp_path: Path) -> None:
+    work = make_repository(tmp_path / "work", {"a": "1\n"})
+    driver = opened(work)
+    assert driver.push() is None
+    hub = make_hub(tmp_path / "hub.git")
+    git(work, "remote", "add", "origin", str(hub))
+    assert driver.standing().ahead == 1
+    assert driver.push() == head(hub, "main")
+
+
+def test_a_password_in_the_url_is_told_nobody(opened: Open, tmp_path: Path) -> None:
+    work = make_repository(tmp_path / "work", {"a": "1\n"})
+    git(work, "remote", "add", "origin", "https://me:secret@example.org/notes.git")
+    assert opened(work).standing().url == "https://example.org/notes.git"
+
+
+def test_a_merge_commit_of_the_user_is_taken_as_it_is(opened: Open, tmp_path: Path) -> None:
+    _, one, two = make_pair(tmp_path)
+    commit(one, {"a": "1\n"})
+    git(one, "push", "-q")
+    commit(two, {"b": "1\n"})
+    driver = opened(two)
+    driver.fetch()
+    git(two, "merge", "-q", "origin/main")
+    done = driver.integrate()
+    assert done.before == done.after == head(two)
+    assert driver.push() == head(two)
+
+
+def test_commits_of_the_user_on_the_branch_are_pushed_too(opened: Open, tmp_path: Path) -> None:
+    hub, one, _ = make_pair(tmp_path)
+    driver = opened(one)
+    mine = commit(one, {"a": "1\n"})
+    assert driver.push() == mine == head(hub, "main")
+
+
+def test_a_push_of_the_users_own_is_noticed(opened: Open, tmp_path: Path) -> None:
+    _, one, _ = make_pair(tmp_path)
+    driver = opened(one)
+    commit(one, {"a": "1\n"})
+    assert driver.standing().ahead == 1
+    git(one, "push", "-q")
+    assert driver.standing().ahead == 0
+    assert driver.push() is None
+
+
+def test_a_rename_is_told_as_one_by_a_pull(opened: Open, tmp_path: Path) -> None:
+    _, one, two = make_pair(tmp_path)
+    git(one, "mv", "shopping.txt", "list.txt")
+    git(one, "commit", "-q", "-m", "mv")
+    git(one, "push", "-q")
+    driver = opened(two)
+    driver.fetch()
+    (change,) = driver.integrate().changes
+    assert (change.path, change.kind, change.source) == ("list.txt", "renamed", "shopping.txt")
+
+
+def test_a_sha256_repository_goes_all_the_way(opened: Open, tmp_path: Path) -> None:
+    hub, one, two = tmp_path / "hub.git", tmp_path / "a", tmp_path / "b"
+    git(tmp_path, "init", "-q", "--bare", "-b", "main", "--object-format=sha256", str(hub))
+    git(tmp_path, "init", "-q", "-b", "main", "--object-format=sha256", str(one))
+    git(one, "remote", "add", "origin", str(hub))
+    first = opened(one)
+    write(one, {"a": "1\n"})
+    sync(first)
+    second = opened(clone(hub, two))
+    write(one, {"a": "2\n", "b": "b\n"})
+    sync(first)
+    write(two, {"a": "3\n"})
+    sync(second)
+    sync(first)
+    assert contents(one) == contents(two)
+    assert {"2\n", "3\n", "b\n"} == set(contents(two).values())
+
+
+# Identity
+
+
+def identity_of(work: Path) -> str:
+    return identity(discover(str(work)), head(work))
+
+
+def test_the_identity_is_that_of_the_root_commits_however_often_it_is_asked(tmp_path: Path) -> None:
+    work = make_repository(tmp_path / "work", {"a": "1\n"})
+    root = head(work)
+    assert identity_of(work) == root
+    commit(work, {"a": "2\n"})
+    assert identity_of(work) == identity_of(work) == root
+    git(work, "checkout", "-q", "--orphan", "other")
+    other = commit(work, {"a": "3\n"})
+    assert identity_of(work) == other
+    git(work, "merge", "-q", "--allow-unrelated-histories", "-X", "ours", "main")
+    assert identity_of(work) == " ".join(sorted((root, other)))
+
+
+def test_a_shallow_clone_is_synced_though_its_roots_are_not_known(opened: Open, tmp_path: Path) -> None:
+    hub, one, _ = make_pair(tmp_path)
+    for number in range(3):
+        commit(one, {"a": f"{number}\n"})
+    git(one, "push", "-q")
+    shallow = clone(f"file://{hub}", tmp_path / "shallow", "--depth=1")
+    driver = opened(shallow)
+    write(shallow, {"b": "1\n"})
+    sync(driver)
+    assert head(hub, "main") == head(shallow)
+    other = opened(one)
+    write(one, {"c": "1\n"})
+    sync(other)
+    sync(driver)
+    assert contents(shallow) == contents(one)
+
+
+# The plan
+
+
+def test_names_of_secrets_are_known() -> None:
+    for name in (b".env", b"a/.env.local", b"id_ed25519", b"x/KEY.PEM", b"s.kdbx", b".netrc", b"tls.key"):
+        assert looks_secret(name), name
+    for name in (b"id_rsa.pub", b".env.example", b"monkey", b"keys.txt", b"environment", b"a.env/b"):
+        assert not looks_secret(name), name
+
+
+def test_other_people_are_named_and_our_own_merges_are_not(opened: Open, tmp_path: Path) -> None:
+    _, one, _ = make_pair(tmp_path)
+    for name, address in (("Ben", "ben@example.org"), ("autosync", "autosync@localhost")):
+        write(one, {name: "1\n"})
+        git(one, "add", "-A")
+        git(one, "-c", f"user.name={name}", "-c", f"user.email={address}", "commit", "-q", "-m", "x")
+    plan = opened(one).plan()
+    assert plan.strangers == ("Ben <ben@example.org>",)
+    assert plan.ahead == 2
+
+
+def test_a_part_of_a_repository_is_planned_as_that_part(opened: Open, tmp_path: Path) -> None:
+    work = make_repository(tmp_path / "work", {"a": "1\n", "sub/b": "12\n"})
+    write(work, {"sub/c": "123\n", ".env": "x"})
+    plan = opened(work / "sub").plan()
+    assert (plan.files, plan.size, plan.secret) == (2, 7, ())
+    assert plan.largest == ((b"sub/c", 4), (b"sub/b", 3))
+
+
+def test_what_is_left_out_or_is_a_repository_of_its_own_is_not_planned(
+    opened: Open, tmp_path: Path
+) -> None:
+    work = make_repository(tmp_path / "work", {"a": "1\n"})
+    write(work, {"build/x": "1\n", "nested/f": "1\n"})
+    make_repository(work / "nested")
+    assert opened(work, ignorepath=("build",)).plan().files == 1
+
+
+# Housekeeping
+
+
+def test_housekeeping_packs_loose_objects_once_there_are_many(opened: Open, tmp_path: Path) -> None:
+    work = make_repository(tmp_path / "work", {str(n): f"{n}\n" for n in range(1500)})
+    git(work, "config", "gc.auto", "1")
+    upkeep = Upkeep(discover(str(work)))
+    upkeep.run()
+    process = upkeep._process
+    assert process is not None
+    process.wait(30)
+    upkeep.close()
+    assert list((work / ".git/objects/pack").glob("*.pack"))
+    assert try_git(work, "fsck", "--strict") == 0
+
+
+def test_housekeeping_is_not_done_where_the_user_switched_it_off(tmp_path: Path) -> None:
+    work = make_repository(tmp_path / "work", {"a": "1\n"})
+    git(work, "config", "gc.auto", "0")
+    upkeep = Upkeep(discover(str(work)))
+    upkeep.run()
+    assert upkeep._process is None
+
+
+def test_settings_that_lose_files_hold_a_running_driver(opened: Open, tmp_path: Path) -> None:
+    work = make_repository(tmp_path / "work", {"a": "1\n"})
+    driver = opened(work)
+    git(work, "config", "core.splitIndex", "true")
+    git(work, "config", "index.skipHash", "true")
+    with pytest.raises(Held) as held:
+        driver.idle()
+    assert held.value.kind is HeldKind.REPOSITORY
+    assert held.value.remedy == "git config core.splitIndex false"
+
+
+def test_a_driver_that_could_not_be_opened_leaves_no_lock(opened: Open, tmp_path: Path) -> None:
+    work = make_repository(tmp_path / "work", {"a": "1\n"})
+    before = head(work)
+    (work / ".git/refs/heads/main").write_bytes(b"")
+    with pytest.raises(Held):
+        opened(work)
+    (work / ".git/refs/heads/main").write_text(before + "\n")
+    opened(work)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
+def test_a_full_hub_holds_pushes_until_there_is_room(opened: Open, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(("mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)), check=False).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        hub = make_hub(disk / "hub.git")
+        work = clone(hub, tmp_path / "work")
+        write(work, {"big": os.urandom(2_000_000)})
+        driver = opened(work)
+        driver.commit(None)
+        with pytest.raises(Held) as held:
+            driver.push()
+        assert held.value.kind is HeldKind.REFUSED
+        assert "no space on the disk of" in held.value.reason
+        subprocess.run(("mount", "-o", "remount,size=8m", str(disk)), check=True)
+        assert driver.push() == head(hub, "main")
+    finally:
+        subprocess.run(("umount", "-l", str(disk)), check=True)

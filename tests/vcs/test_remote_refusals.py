@@ -1,0 +1,211 @@
+"""What each way of failing means: from real servers where it can be had, from collected words elsewhere."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from autosync_vcs.driver import Held, HeldKind, Offline, Rejected
+from autosync_vcs.git import refusals
+from autosync_vcs.git.refusals import Place, of_failure, of_push, place
+from autosync_vcs.git.remote import Choice, Remote
+from autosync_vcs.git.repository import discover
+from tests.helpers.gitbox import git, make_repository
+
+# place
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("vps:notes.git", Place("vps:notes.git", "ssh", "vps", "vps")),
+        ("me@vps:notes.git", Place("me@vps:notes.git", "ssh", "vps", "me@vps")),
+        ("[::1]:notes.git", Place("[::1]:notes.git", "ssh", "::1", "::1")),
+        ("ssh://git@vps:2222/n.git", Place("ssh://git@vps:2222/n.git", "ssh", "vps", "-p 2222 git@vps")),
+        ("ssh://vps/n.git", Place("ssh://vps/n.git", "ssh", "vps", "vps")),
+        ("/srv/notes.git", Place("/srv/notes.git", "file", "/srv/notes.git")),
+        ("../a:b/notes.git", Place("../a:b/notes.git", "file", "../a:b/notes.git")),
+        ("file:///srv/my%20notes", Place("file:///srv/my%20notes", "file", "/srv/my notes")),
+        ("https://me:pw@example.org/n.git", Place("https://example.org/n.git", "http", "example.org")),
+        ("https://token@example.org:8443/n", Place("https://example.org:8443/n", "http", "example.org")),
+        ("git://example.org/n.git", Place("git://example.org/n.git", "git", "example.org")),
+    ],
+)
+def test_a_url_is_taken_apart_as_git_does(url: str, expected: Place) -> None:
+    assert place(url) == expected
+
+
+# of_failure
+
+VPS = place("me@vps:notes.git")
+
+
+@pytest.mark.parametrize(
+    ("stderr", "kind", "reason"),
+    [
+        (
+            "@@@@\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\n@@@@\n"
+            "Host key verification failed.\nfatal: Could not read from remote repository.",
+            HeldKind.LOGIN,
+            "the host key of vps has changed, so somebody may pretend to be it",
+        ),
+        (
+            "me@vps: Permission denied (publickey,password).\nfatal: Could not read from remote.",
+            HeldKind.LOGIN,
+            "vps refuses this host's key (Permission denied (publickey,password))",
+        ),
+        (
+            "Received disconnect from 10.0.0.1 port 22:2: Too many authentication failures\n"
+            "Disconnected from 10.0.0.1 port 22\nfatal: Could not read from remote repository.",
+            HeldKind.LOGIN,
+            "vps refuses this host's key (Too many authentication failures)",
+        ),
+        (
+            "ERROR: Repository not found.\nfatal: Could not read from remote repository.",
+            HeldKind.REFUSED,
+            "there is no repository me@vps:notes.git",
+        ),
+        (
+            "fatal: unable to access 'https://h/n/': SSL certificate problem: self-signed certificate",
+            HeldKind.LOGIN,
+            "the certificate of vps is not trusted (SSL certificate problem: self-signed certificate)",
+        ),
+        (
+            "error: unable to write file .git/objects/aa: No space left on device\nfatal: unpack-objects",
+            HeldKind.SPACE,
+            "no space on the disk of the repository",
+        ),
+        (
+            "error: cannot lock ref 'refs/remotes/origin/main': Unable to create "
+            "'/w/.git/refs/remotes/origin/main.lock': File exists.",
+            HeldKind.LOCK,
+            "another git holds refs/remotes/origin/main",
+        ),
+    ],
+)
+def test_what_waiting_cannot_heal_is_held(stderr: str, kind: HeldKind, reason: str) -> None:
+    held = of_failure(stderr, VPS)
+    assert isinstance(held, Held)
+    assert (held.kind, held.reason) == (kind, reason)
+    assert held.remedy
+    assert "\n" not in held.reason + held.remedy
+
+
+@pytest.mark.parametrize(
+    ("stderr", "words"),
+    [
+        ("ssh: Could not resolve hostname vps: Name or service not known", "its address cannot be found"),
+        ("ssh: connect to host vps port 22: Connection timed out", "connection timed out"),
+        ("ssh: connect to host vps port 22: No route to host", "no route to it"),
+        ("ssh: connect to host vps port 22: Network is unreachable", "the network is unreachable"),
+        ("kex_exchange_identification: Connection closed by remote host", "the connection broke"),
+        ("Timeout, server vps not responding.", "connection timed out"),
+        ("fatal: the remote end hung up unexpectedly", "the connection broke"),
+        ("fetch-pack: unexpected disconnect while reading sideband packet", "the connection broke"),
+        ("fatal: unable to access 'x': The requested URL returned error: 502", "it answers with error 502"),
+        ("fatal: something nobody has seen before", "something nobody has seen before"),
+        ("", "it said nothing"),
+    ],
+)
+def test_what_waiting_may_heal_is_offline(stderr: str, words: str) -> None:
+    offline = of_failure(stderr, VPS)
+    assert isinstance(offline, Offline)
+    assert str(offline) == f"vps: {words}"
+
+
+# of_push
+
+
+@pytest.mark.parametrize(
+    "summary",
+    [
+        "[rejected] (fetch first)",
+        "[rejected] (non-fast-forward)",
+        "[remote rejected] (failed to update ref)",
+        "[remote rejected] (cannot lock ref 'refs/heads/main': is at 1 but expected 2)",
+        "[remote rejected] (incorrect old value provided)",
+    ],
+)
+def test_a_lost_race_is_rejected(summary: str) -> None:
+    assert isinstance(of_push(f"To vps:n\n!\t1:refs/heads/main\t{summary}\nDone\n", "", VPS), Rejected)
+
+
+def test_the_hubs_words_are_told_without_progress_and_without_end() -> None:
+    stderr = (
+        "Writing objects: 100% (3/3), 270 bytes | 270.00 KiB/s, done.\n"
+        "remote: Resolving deltas: 100% (1/1), completed with 1 local object.        \n"
+        "remote: error: GH006: Protected branch update failed for refs/heads/main.\x1b[31m        \n"
+        f"remote: {'long ' * 100}\n"
+        "error: failed to push some refs to 'vps:n'\n"
+    )
+    stdout = "To vps:n\n!\t1:refs/heads/main\t[remote rejected] (protected branch hook declined)\nDone\n"
+    held = of_push(stdout, stderr, VPS)
+    assert isinstance(held, Held)
+    assert held.kind is HeldKind.REFUSED
+    assert held.reason.startswith(
+        'the hub refuses: "GH006: Protected branch update failed for refs/heads/main. [31m long long'
+    )
+    assert len(held.reason) < refusals.WORDS_LIMIT + 50
+
+
+# http
+
+
+class _Answering(BaseHTTPRequestHandler):
+    status = 404
+
+    def do_GET(self) -> None:
+        self.send_response(self.status)
+        if self.status == 401:
+            self.send_header("WWW-Authenticate", 'Basic realm="notes"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def web() -> Iterator[ThreadingHTTPServer]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Answering)
+    serving = threading.Thread(target=server.serve_forever, args=(0.01,))
+    serving.start()
+    yield server
+    server.shutdown()
+    serving.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "words"),
+    [
+        (401, HeldKind.LOGIN, "127.0.0.1 wants a user name and password, and git has none that it accepts"),
+        (403, HeldKind.LOGIN, '127.0.0.1 does not let us in: "403 forbidden"'),
+        (404, HeldKind.REFUSED, "there is no repository http://127.0.0.1"),
+        (503, None, "127.0.0.1: it answers with error 503"),
+    ],
+)
+def test_a_web_server_that_does_not_serve_us(
+    web: ThreadingHTTPServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    kind: HeldKind | None,
+    words: str,
+) -> None:
+    monkeypatch.setattr(_Answering, "status", status)
+    work = make_repository(tmp_path / "work", {"a": "1\n"})
+    git(work, "remote", "add", "origin", f"http://127.0.0.1:{web.server_port}/notes.git")
+    remote = Remote(discover(str(work)), Choice("origin", "main"))
+    with pytest.raises((Held, Offline)) as failure:
+        remote.fetch()
+    if isinstance(failure.value, Held):
+        assert failure.value.kind is kind
+        assert failure.value.reason.startswith(words)
+    else:
+        assert kind is None
+        assert str(failure.value) == words
