@@ -156,8 +156,11 @@ class Loop:
         return min(MAX_WAIT_S, max(0.0, self._timers[0].when - self.now()))
 
     def _call_due_timers(self) -> None:
-        now = self.now()
+        """Call what is due now; what that makes due is called in the next round, after all the others."""
+        now, newest = self.now(), next(self._numbers)
         while self._timers and self._timers[0].when <= now and self._status is None:
+            if self._timers[0].number > newest:
+                return
             action = heapq.heappop(self._timers).action
             if action is not None:
                 action()

@@ -114,6 +114,8 @@ def due(state: State) -> float | None:
         return None
     if state.held is not None and not state.held.probing:
         return state.held.look_at
+    if not state.recovered:
+        return None  # nothing else is begun before that has ended
     times = [state.pending_at, state.quarantine_at, state.rescan_at]
     if state.barred is not None and not state.barred.probing:
         times.append(state.barred.look_at)
