@@ -177,6 +177,7 @@ def confirm(arguments: Mapping[str, Any]) -> int:
 
 def _tell(arguments: Mapping[str, Any], request: str, said: str) -> int:
     for one, names in _chosen(arguments):
+        choose.ask(one, "vcs", "ping", {})
         for name in names or [name for name, _ in one.record.repositories]:
             choose.ask(one, "vcs", request, {"repository": name}, timeout_s=QUIET_TIMEOUT_S)
             if not arguments["--quiet"]:

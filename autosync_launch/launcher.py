@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import platform
 import signal
 import sys
 import time
@@ -21,6 +20,7 @@ from autosync_common import __version__, messages
 from autosync_common.bus import Deferred, Subscriber
 from autosync_common.config import ORIGIN_VARIABLE
 from autosync_common.errors import DONE, PERMANENT, SIGNALLED, TEMPORARY, AutosyncError
+from autosync_common.host import host_name
 from autosync_common.loop import Timer
 from autosync_common.messages import StageExited, StageFailed, StageReady, VcsState
 from autosync_common.sentences import Event as Said
@@ -116,8 +116,8 @@ class Launcher:
         self._log.warning("new configuration: the stages start again")
         self._steps(self._supervisor.stop())
 
-    def stop(self, status: int, why: str) -> None:
-        """End all stages in order; a second time: at once."""
+    def stop(self, status: int, why: str, said: str = "") -> None:
+        """End all stages in order; a second time: at once. ``said`` is the log's word for ``why``."""
         if self._exit_status is not None:
             for process in self._processes.values():
                 if process.child is not None:
@@ -125,7 +125,7 @@ class Launcher:
             return
         self._exit_status, self.why, self._reload = status, why, None
         ended = StageExited(stage="launch", pid=os.getpid(), exit_status=status)
-        self._tell(ended, Said("stopped", "-", why))
+        self._tell(ended, Said("stopped", "-", said or why))
         self._steps(self._supervisor.stop())
 
     def overview(self) -> Overview:
@@ -135,7 +135,7 @@ class Launcher:
             started=self._started,
             at=time.time(),
             boot_id=boot_id(),
-            host=platform.node(),
+            host=host_name(),
             configuration=str(self.configuration.file) if self.configuration.file is not None else None,
             stages=tuple(self._view(name) for name in reversed(self._processes)),
             repositories=self._news.repositories(),
@@ -289,7 +289,10 @@ class Launcher:
         if self._was_up or step.stage == "xmpp":
             self._news.take(own(payload))
         else:
-            self._loop.call_soon(lambda: self.stop(PERMANENT, f"autosync-{step.stage}: {reason}"))
+            who = f"autosync-{step.stage}"
+            self._loop.call_soon(
+                lambda: self.stop(PERMANENT, f"{who}: {reason}", said=f"{who} refuses to work")
+            )
 
     def _on_all_up(self) -> None:
         if not self._was_up:

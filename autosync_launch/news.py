@@ -50,6 +50,7 @@ class News:
         self._journal_fails = False
         self._names: dict[str, str] = {}
         self._states: dict[str, VcsState] = {}
+        self._introduced: set[str] = set()
         self._pushed: dict[str, str] = {}
         self._last: dict[str, Last] = {}
         self._hosts: dict[str, float] = {}
@@ -123,7 +124,8 @@ class News:
         if state.root not in self._names:
             return
         self._states[state.root] = state
-        if before is None:
+        if state.root not in self._introduced and state.branch is not None:
+            self._introduced.add(state.root)
             self.tell(message, _first(state))
         said = transition(before, state)
         if said is not None:

@@ -110,6 +110,11 @@ def disturbed(overview: Overview) -> tuple[StageView, ...]:
     return tuple(one for one in overview.stages if one.state != "up" or one.frozen_since is not None)
 
 
+def standing(stage: StageView) -> str:
+    """Say in a word or three what is the matter with a stage."""
+    return "does not answer" if stage.state == "up" and stage.frozen_since is not None else stage.state
+
+
 def word(overview: Overview) -> Word:
     """Give the first word: what matters most in all of it."""
     if needs(overview):
@@ -135,7 +140,7 @@ def short(overview: Overview) -> str:
             if one.state and one.state.state == "offline"
         ),
         "busy": lambda: ", ".join(
-            [f"autosync-{stage.name} {stage.state}" for stage in disturbed(overview)]
+            [f"autosync-{stage.name} {standing(stage)}" for stage in disturbed(overview)]
             or [*_in_state(overview, "busy"), *_in_state(overview, "waiting")]
         ),
         "ok": lambda: many(count, "repository") if count == 1 else f"{count:,} repositories",

@@ -49,12 +49,12 @@ def stages(
     roots = [] if places.snapshot is not None else [one.path for one in configuration.repositories]
     found = []
     if has_messenger(configuration):
-        options = (*talk, *given, *_ends(places, "xmpp", "vcs"), f"--sync={places.control('vcs')}")
+        options = (*talk, *given, *_ends(places, "xmpp", "vcs"), f"--vcs={places.control('vcs')}")
         found.append(Stage(Plan("xmpp", stop_timeout_s=5.0), Command(tool("xmpp"), options)))
     options = (*talk, *given, *_ends(places, "vcs", "coalesce", *(["xmpp"] if found else [])))
     options += ("--yes",) if yes else ()
     found.append(Stage(Plan("vcs", stop_timeout_s=30.0), Command(tool("vcs"), (*options, *roots))))
-    found.append(Stage(Plan("coalesce", ("vcs",)), _coalesce(configuration, places, talk, given)))
+    found.append(Stage(Plan("coalesce", ("vcs",)), _coalesce(configuration, places, talk, given, roots)))
     options = (*talk, *given, *_ends(places, "watch"), *roots)
     found.append(Stage(Plan("watch", ("coalesce",), stop_timeout_s=5.0), Command(tool("watch"), options)))
     return tuple(found)
@@ -65,17 +65,18 @@ def has_messenger(configuration: Configuration) -> bool:
 
 
 def _coalesce(
-    configuration: Configuration, places: Places, talk: tuple[str, ...], given: list[str]
+    configuration: Configuration, places: Places, talk: tuple[str, ...], given: list[str], roots: list[str]
 ) -> Command:
     program = configuration.coalesce.command
     if program is None:
-        return Command(tool("coalesce"), (*talk, *given, *_ends(places, "coalesce", "watch")))
+        return Command(tool("coalesce"), (*talk, *given, *_ends(places, "coalesce", "watch"), *roots))
+    source = (*tool("tap"), *talk, *given, f"--in={places.publisher('watch')}")
     return Command(
         (sys.executable, "-P", str(Path(__file__).with_name("filtering.py"))),
         (
-            "--input", *tool("tap"), f"--in={places.publisher('watch')}", "fs.changed", "fs.rescan",
+            "--input", *source, "fs.changed", "fs.rescan",
             "--filter", "/bin/sh", "-c", program,
-            "--output", *tool("tap"), *_ends(places, "coalesce"),
+            "--output", *tool("tap"), *talk, *_ends(places, "coalesce"),
         ),
     )  # fmt: skip
 
