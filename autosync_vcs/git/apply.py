@@ -28,7 +28,7 @@ from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Conflict, Held, HeldKind, Integrated
 from autosync_vcs.git import checkout, displaced, index
 from autosync_vcs.git.journal import Journal, Planned, Step
-from autosync_vcs.git.look import look
+from autosync_vcs.git.look import DIRECTORY, look
 from autosync_vcs.git.merge import Entry, differences, parents
 from autosync_vcs.git.names import check_collisions, check_names
 from autosync_vcs.git.neutral import neutral
@@ -144,8 +144,9 @@ class Apply:
         returned = displaced.Returned([], [])
         result = _Result()
         for number, each in enumerate(journal.rounds):
+            inner = {above.rstrip(b"/") for planned in each for above in parents(planned.step.path)}
             for planned in each:
-                result.displaced += self._left_over(number, planned, returned)
+                result.displaced += self._left_over(number, planned, inner, returned)
         displaced.settle(repository, result.displaced)
         if now.ref == journal.ref and now.id == journal.old:
             self._remove_stages(journal.rounds)
@@ -317,8 +318,13 @@ class Apply:
             result.dirty |= later.dirty
         self._finish(journal, later)
 
-    def _left_over(self, number: int, planned: Planned, returned: displaced.Returned) -> list[Displaced]:
-        """Judge what an interrupted round left in the stage: ours, a displaced file, or a save."""
+    def _left_over(
+        self, number: int, planned: Planned, inner: set[bytes], returned: displaced.Returned
+    ) -> list[Displaced]:
+        """Judge what an interrupted round left in the stage: ours, a displaced file, or a save.
+
+        ``inner`` are the directories that the round's files are in.
+        """
         found = []
         for part in (b"new", b"old"):
             file = os.path.join(planned.place, b"%d" % number, part, planned.step.path)
@@ -328,6 +334,8 @@ class Apply:
             except (FileNotFoundError, NotADirectoryError):
                 continue
             if local is None or (planned.staged and local.raw == planned.staged):
+                continue
+            if local.mode == DIRECTORY and planned.step.path in inner:
                 continue
             left = Displaced(file, planned.step, planned.believed)
             if number == 0 and planned.believed and local.raw == planned.believed:

@@ -1,0 +1,164 @@
+"""A kill at any moment of an apply leaves whole files, and the next start finishes the work."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from autosync_vcs.git import apply as apply_module
+from autosync_vcs.git.apply import apply, recover
+from autosync_vcs.git.journal import Journal
+from autosync_vcs.git.repository import discover
+from tests.helpers.gitbox import clone, commit, git, head, make_repository, write
+
+ROOT = Path(apply_module.__file__).parent
+SOURCES = [
+    ROOT / name
+    for name in ("apply.py", "swap_round.py", "displaced.py", "races.py", "index.py", "index_lock.py")
+]
+POINTS = sorted({
+    name
+    for source in SOURCES
+    for call in re.findall(r"crash_point\(((?:[^()]|\([^()]*\))*)\)", source.read_text())
+    for name in re.findall(r'"([^"]+)"', call)
+})  # fmt: skip
+RANDOM_KILLS = int(os.environ.get("COUNT", "6"))
+SEED = int(os.environ.get("SEED", "1"))
+
+LINES = "".join(f"line {number}\n" for number in range(400))
+OLD = {
+    "changed.txt": "old\n", "big.txt": LINES, "gone/with/dir.txt": "gone\n", "file": "a file\n",
+    "dir/below": "below\n", "race.txt": LINES, "fight.txt": "old\n", "killed.txt": "old\n",
+}  # fmt: skip
+NEW = {
+    "changed.txt": "new\n", "big.txt": LINES + "new\n", "gone/with/dir.txt": None, "file": None,
+    "file/now-below": "in a directory\n", "dir/below": None, "dir": "now a file\n",
+    "race.txt": LINES + "theirs\n", "fight.txt": "theirs\n", "killed.txt": None, "added/deep/a": "added\n",
+}  # fmt: skip
+UNCOMMITTED = {"race.txt": "mine\n" + LINES, "fight.txt": "mine\n", "killed.txt": "mine\n"}
+SCRIPT = """
+import sys
+from autosync_vcs.git.apply import apply
+from autosync_vcs.git.repository import discover
+apply(discover(sys.argv[1]), sys.argv[2], sys.argv[3])
+"""
+
+
+class Situation:
+    """A clone that is to be brought to a commit in which every kind of change meets uncommitted saves."""
+
+    def __init__(self, directory: Path) -> None:
+        there = make_repository(directory / "there", OLD)
+        self.place = clone(there, directory / "here")
+        self.old = head(there)
+        for name in ("file", "dir/below"):
+            (there / name).unlink()
+        (there / "dir").rmdir()
+        self.new = commit(there, {name: text for name, text in NEW.items() if text is not None}, "new")
+        for name, text in NEW.items():
+            if text is None and name not in ("file", "dir/below"):
+                (there / name).unlink()
+        git(there, "add", "-A")
+        git(there, "commit", "-q", "--amend", "--no-edit")
+        self.new = head(there)
+        git(self.place, "fetch", "-q")
+        write(self.place, UNCOMMITTED)
+
+    def start(self, crash_at: str = "") -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(self.place), self.old, self.new],
+            env=os.environ | {"AUTOSYNC_CRASH_AT": crash_at, "PYTHONPATH": str(ROOT.parent.parent)},
+            cwd=self.place.parent,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def check_whole(self) -> None:
+        """No file is torn, now that it is interrupted; where one is missing, both versions of it exist."""
+        merged = {"race.txt": "mine\n" + LINES + "theirs\n"}
+        for name in {*OLD, *NEW}:
+            path = self.place / name
+            if path.is_file() and not path.is_dir():
+                possible = {OLD.get(name), NEW.get(name), UNCOMMITTED.get(name), merged.get(name)}
+                assert path.read_text() in possible, name
+
+    def finish(self) -> None:
+        """Do what the next start does."""
+        repository = discover(str(self.place))
+        recover(repository)
+        assert recover(repository) is None
+        if head(self.place) == self.old:
+            apply(repository, self.old, self.new)
+
+    def check_done(self) -> None:
+        assert head(self.place) == self.new
+        found = {
+            str(path.relative_to(self.place)): path.read_text()
+            for path in self.place.rglob("*")
+            if path.is_file() and ".git" not in path.parts
+        }
+        (copy,) = [name for name in found if name.startswith("fight.conflict-")]
+        assert found.pop(copy) == "theirs\n"
+        wanted = {name: text for name, text in NEW.items() if text is not None}
+        wanted |= {"race.txt": "mine\n" + LINES + "theirs\n", "fight.txt": "mine\n", "killed.txt": "mine\n"}
+        assert found == wanted
+        changed = set(git(self.place, "status", "--porcelain").splitlines())
+        assert changed == {" M fight.txt", " M race.txt", f"?? {copy}", "?? killed.txt"}
+        state = self.place / ".git" / "autosync"
+        assert Journal.read(discover(str(self.place))) is None
+        assert not (state / "stage").exists()
+        assert not (self.place / ".git" / "index.lock").exists()
+        assert git(self.place, "fsck", "--no-dangling", "--no-progress") == ""
+
+
+def test_the_points_are_found() -> None:
+    assert len(POINTS) > 12
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_at_this_point_the_next_start_loses_nothing(point: str, tmp_path: Path) -> None:
+    situation = Situation(tmp_path)
+    process = situation.start(point)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL, f"{point} was not reached: {stderr}"
+    situation.check_whole()
+    situation.finish()
+    situation.check_done()
+
+
+@pytest.mark.parametrize("number", range(RANDOM_KILLS))
+def test_killed_at_any_moment_the_next_start_loses_nothing(number: int, tmp_path: Path) -> None:
+    situation = Situation(tmp_path)
+    generator = random.Random(f"{SEED}.{number}")
+    process = situation.start()
+    time.sleep(generator.uniform(0.1, 0.6))  # the moment is what is tried here
+    process.kill()
+    process.communicate(timeout=60)
+    situation.check_whole()
+    situation.finish()
+    situation.check_done()
+
+
+def test_a_second_kill_during_the_recovery_does_no_harm(tmp_path: Path) -> None:
+    situation = Situation(tmp_path)
+    situation.start("apply: exchanged, not judged").communicate(timeout=60)
+    script = SCRIPT.replace("import apply", "import recover").replace(
+        "apply(discover(sys.argv[1]), sys.argv[2], sys.argv[3])", "recover(discover(sys.argv[1]))"
+    )
+    for point in ("apply: half swapped", "apply: recorded"):
+        environment = os.environ | {"AUTOSYNC_CRASH_AT": point, "PYTHONPATH": str(ROOT.parent.parent)}
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(situation.place)], env=environment, check=False, timeout=60
+        )
+        assert done.returncode == -signal.SIGKILL
+        situation.check_whole()
+    situation.finish()
+    situation.check_done()
