@@ -67,6 +67,8 @@ class GitDriver:
         self._upkeep = Upkeep(self.repository)
         self._remote: Remote | None = None
         self._adopt: str | None = None
+        self._included: str | None = None
+        """What the remote had when we last looked, where our branch has more than that."""
         self._lock = Lock(self.repository)
         try:
             with contextlib.suppress(Held):  # told again by whatever is asked of us next
@@ -191,9 +193,12 @@ class GitDriver:
             known = remote.known()
             if known is None and not self._sharing.is_shared and self.fetch() is not None:
                 raise Rejected("the hub has commits that were not fetched yet")
-            if known is not None and self._distances.is_within(revision, known):
-                return None
+            if known is not None and known != self._included:
+                if self._distances.is_within(revision, known):
+                    return None
+                self._included = known
             remote.push(revision)
+            self._included = revision
             self._sharing.note_shared()
             return revision
 

@@ -220,6 +220,15 @@ def test_a_pre_push_hook_that_refuses_is_held_with_its_words(tmp_path: Path) -> 
     assert held.value.reason == "your pre-push hook refuses: a test fails"
 
 
+def test_a_working_copy_at_the_other_end_that_wants_to_be_updated_is(tmp_path: Path) -> None:
+    other = make_repository(tmp_path / "other", {"a": "one\n"})
+    git(other, "config", "receive.denyCurrentBranch", "updateInstead")
+    work = clone(other, tmp_path / "work")
+    remote_of(work).push(commit(work, {"a": "new\n"}))
+    assert (other / "a").read_text() == "new\n"
+    assert git(other, "status", "--porcelain") == ""
+
+
 # trouble
 
 
