@@ -193,6 +193,8 @@ class GitDriver:
             known = remote.known()
             if known is None and not self._sharing.is_shared and self.fetch() is not None:
                 raise Rejected("the hub has commits that were not fetched yet")
+            if known == revision:
+                return None
             if known is not None and known != self._included:
                 if self._distances.is_within(revision, known):
                     return None
