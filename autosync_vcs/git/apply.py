@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from autosync_common.messages import Change
@@ -54,6 +55,10 @@ class Applied:
     """Paths of which something was moved to autosync/kept in git's directory."""
     dirty: tuple[bytes, ...] = ()
     """Paths that now differ from the commit, by a save that came meanwhile: to be committed next."""
+
+
+_Beside = tuple[index.Prepared, dict[bytes, str]]
+"""The index beside the index, and the blobs that only the index holds, by path."""
 
 
 @dataclass(slots=True)
@@ -124,10 +129,13 @@ class Apply:
         elsewhere = self._sparse(found)
         first = SwapRound(repository, 0, [step for step in steps if step.path not in elsewhere], new)
         checkout.check_space(repository, _files(steps))
-        first.prepare()
-        crash_point("apply: staged")
         journal = Journal(ref, old, new)
-        result = self._locked(journal, first, steps, elsewhere, wait_s)
+        with ThreadPoolExecutor(1) as beside:
+            ready = beside.submit(self._prepared, journal, steps, elsewhere)
+            first.prepare()
+            attempts = self._attempts(ready, journal, steps, elsewhere)
+        crash_point("apply: staged")
+        result = self._locked(journal, first, steps, attempts, wait_s)
         self._finish(journal, result)
         self._revisit_into(result, new)
         return result.applied(steps)
@@ -139,6 +147,7 @@ class Apply:
         journal = Journal.read(repository)
         if journal is None:
             self._remove_stages([])
+            checkout.empty_trash(repository)
             return self.revisit()
         now = head(repository)
         returned = displaced.Returned([], [])
@@ -178,25 +187,36 @@ class Apply:
 
     # The swap
 
+    def _prepared(self, journal: Journal, steps: Sequence[Step], elsewhere: set[bytes]) -> _Beside:
+        """Prepare the index beside; tell what only the index holds."""
+        entries = [index.Entry(step.new.mode, step.new.oid, step.path) for step in steps if step.new]
+        gone = [step.path for step in steps if step.new is None]
+        try:
+            prepared = index.prepare(self._repository, entries, gone, skip_worktree=elsewhere)
+        except GitFailed as failure:
+            raise Held(
+                HeldKind.REPOSITORY, f"git refuses what came ({failure.reason})", "nothing was changed"
+            ) from None
+        return prepared, self._staged_otherwise(journal.old, steps)
+
+    def _attempts(
+        self, first: Future[_Beside], journal: Journal, steps: Sequence[Step], elsewhere: set[bytes]
+    ) -> Iterator[_Beside]:
+        yield first.result()
+        for _ in range(INDEX_ATTEMPTS):
+            yield self._prepared(journal, steps, elsewhere)
+
     def _locked(
         self,
         journal: Journal,
         first: SwapRound,
         steps: Sequence[Step],
-        elsewhere: set[bytes],
+        attempts: Iterable[_Beside],
         wait_s: float,
     ) -> _Result:
         repository = self._repository
-        entries = [index.Entry(step.new.mode, step.new.oid, step.path) for step in steps if step.new]
-        gone = [step.path for step in steps if step.new is None]
-        for _ in range(INDEX_ATTEMPTS):
-            try:
-                prepared = index.prepare(repository, entries, gone, skip_worktree=elsewhere)
-            except GitFailed as failure:
-                raise Held(
-                    HeldKind.REPOSITORY, f"git refuses what came ({failure.reason})", "nothing was changed"
-                ) from None
-            staged = self._staged_otherwise(journal.old, steps)
+        entries = {step.path for step in steps if step.new}
+        for prepared, staged in attempts:
             with index.IndexLock(repository, wait_s=wait_s) as lock:
                 if not index.unchanged(repository, prepared):
                     continue
@@ -206,9 +226,7 @@ class Apply:
                 self._keep_staged(staged, result)
                 self._rounds(journal, [], result, first)
                 crash_point("apply: swapped")
-                index.refresh(
-                    repository, prepared, sorted(result.placed & {entry.path for entry in entries})
-                )
+                index.refresh(repository, prepared, sorted(result.placed & entries))
                 index.write_record(repository, prepared, journal.ref, journal.old, journal.new)
                 crash_point("apply: recorded")
                 self._move(journal)
@@ -296,9 +314,10 @@ class Apply:
                 os.fsync(fd)
 
     def _remove_stages(self, rounds: Iterable[Iterable[Planned]]) -> None:
-        checkout.remove(os.path.join(self._repository.state_dir, b"stage"))
-        checkout.remove(os.path.join(self._repository.top, checkout.HIDDEN))
-        for place in {planned.place for each in rounds for planned in each}:
+        places = [planned.place for each in rounds for planned in each]
+        own = os.path.join(self._repository.state_dir, b"stage")
+        checkout.discard(own, len(places))
+        for place in {os.path.join(self._repository.top, checkout.HIDDEN), *places} - {own}:
             checkout.remove(place)
 
     def _revisit_into(self, result: _Result, now: str) -> None:

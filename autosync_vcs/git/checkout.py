@@ -8,7 +8,9 @@ works on an empty directory with an index that holds only what is wanted, and re
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
+import threading
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 
@@ -21,6 +23,9 @@ from autosync_vcs.git.swap import sync_file_system
 
 HIDDEN = b".autosync-stage"
 SPARE_BYTES = 16 << 20
+TRASH = b"trash-"
+MANY_FILES = 64
+PLENTY_BYTES = 4 << 30
 FEW_FILES = 16
 """Up to so many are synced one by one, more by their file system."""
 
@@ -64,12 +69,17 @@ def prepare_place(place: bytes) -> None:
 
 
 def check_space(repository: Repository, entries: Mapping[bytes, Entry]) -> None:
-    """Raise ``Held`` unless there is room for these files."""
+    """Raise ``Held`` unless there is room for these files.
+
+    Where there is plenty nobody counts: should it not do, staging fails, and nothing has changed.
+    """
+    room = os.statvfs(repository.top)
+    free = room.f_bavail * room.f_frsize
+    if free > PLENTY_BYTES:
+        return
     question = b"".join(entry.oid.encode() + b"\n" for entry in entries.values())
     answer = neutral(repository)("cat-file", "--batch-check=%(objectsize)", input=question).stdout
     sizes = [int(line) for line in answer.split() if line.isdigit()]
-    room = os.statvfs(repository.top)
-    free = room.f_bavail * room.f_frsize
     needed = sum(size + room.f_frsize for size in sizes) + SPARE_BYTES
     if needed > free:
         raise no_space(repository, free, needed, len(entries))
@@ -161,6 +171,24 @@ def _sync(directory: bytes, paths: Collection[bytes]) -> None:
                 os.fsync(fd)
             finally:
                 os.close(fd)
+
+
+def discard(place: bytes, files: int) -> None:
+    """Remove a stage; many files by a thread, since to free them takes as long as to write them."""
+    if files <= MANY_FILES or not os.path.lexists(place):
+        remove(place)
+        return
+    trash = os.path.join(os.path.dirname(place), TRASH + secrets.token_hex(4).encode())
+    os.rename(place, trash)
+    threading.Thread(target=remove, args=(trash,), name="trash", daemon=True).start()
+
+
+def empty_trash(repository: Repository) -> None:
+    """Remove what a thread that was killed left."""
+    with suppress(FileNotFoundError):
+        for name in os.listdir(repository.state_dir):
+            if name.startswith(TRASH):
+                remove(os.path.join(repository.state_dir, name))
 
 
 def remove(path: bytes) -> None:

@@ -7,6 +7,7 @@ waits in displaced/. If it changes there, that is a save: it gets its name back,
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import secrets
@@ -34,9 +35,9 @@ class Returned:
 
 
 def settle(repository: Repository, displaced: Iterable[Displaced]) -> None:
-    """Drop what may be dropped, and let the rest wait."""
+    """Move what may still be written to out of its stage; the rest may be removed with the stage."""
     for each in displaced:
-        if not _dropped(repository, each, since=time.time()):
+        if not _is_done(repository, each, since=time.time()):
             _let_wait(repository, each)
 
 
@@ -84,24 +85,27 @@ def give_back(repository: Repository, displaced: Displaced, returned: Returned) 
 
 
 def _dropped(repository: Repository, displaced: Displaced, *, since: float) -> bool:
-    """Drop a file if it holds what it held and nobody can change that any more."""
-    if os.path.islink(displaced.file):
+    """Remove a file if it may be removed."""
+    if not _is_done(repository, displaced, since=since):
+        return False
+    with suppress(FileNotFoundError):
         os.unlink(displaced.file)
-        return True
+    return True
+
+
+def _is_done(repository: Repository, displaced: Displaced, *, since: float) -> bool:
+    """Tell whether a file holds what it held and nobody can change that any more."""
     try:
         fd = os.open(displaced.file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return True
-    except OSError:
-        return False
+    except OSError as error:
+        return error.errno == errno.ELOOP  # a link: nobody writes to those
     try:
         written = is_being_written(fd)
         if written or (written is None and time.time() - since < BLIND_WAIT_S):
             return False
-        if file_id(fd, repository.object_format) != displaced.expected:
-            return False
-        os.unlink(displaced.file)
-        return True
+        return file_id(fd, repository.object_format) == displaced.expected
     finally:
         os.close(fd)
 
