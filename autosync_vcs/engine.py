@@ -102,14 +102,18 @@ def apply(state: State, event: Event, now: float, settings: Settings, jitter: fl
 def decide(state: State, now: float, settings: Settings) -> tuple[State, tuple[Step, ...]]:
     """Start what is wanted and possible now; give the state with those steps begun, and the steps."""
     steps: list[Step] = []
+    state = _take_time(state, now)
     if not state.paused and (state.held is None or state.held.probing):
         state = _begin_local(state, now, settings, steps)
         state = _begin_network(state, now, settings, steps)
     return _count_tickets(state, settings), tuple(steps)
 
 
-def due(state: State) -> float | None:
-    """Give the next time at which a ``Tick`` may change something."""
+def due(state: State, now: float) -> float | None:
+    """Give the next time at which a ``Tick`` may change something.
+
+    What was due before now, and has not begun, waits for the end of something else.
+    """
     if state.paused:
         return None
     if state.held is not None and not state.held.probing:
@@ -123,7 +127,7 @@ def due(state: State) -> float | None:
         times.append(state.retry_at)
     elif state.network is Network.IDLE:
         times += [state.fetch_at, None if state.integrate else state.push_at]
-    return min(time for time in times if time is not None)
+    return min((time for time in times if time is not None and time > now), default=None)
 
 
 def is_quiet(state: State) -> bool:
@@ -181,7 +185,7 @@ def _outside(state: State, event: Outside, now: float, settings: Settings) -> St
         case Release():
             return _network_again(_look_again(state, now, set(HeldKind)), now)
         case Tick():
-            return _tick(state, now)
+            return state
 
 
 def _look_again(state: State, now: float, kinds: set[HeldKind]) -> State:
@@ -203,7 +207,8 @@ def _network_again(state: State, now: float) -> State:
     )
 
 
-def _tick(state: State, now: float) -> State:
+def _take_time(state: State, now: float) -> State:
+    """Turn what has become due into what is wanted."""
     for hold in (state.held, state.barred):
         if hold is not None and not hold.probing and hold.look_at <= now:
             state = _look_again(state, now, {hold.kind})
@@ -216,7 +221,7 @@ def _tick(state: State, now: float) -> State:
     if state.quarantine_at is not None and state.quarantine_at <= now:
         state = dataclasses.replace(state, dirty=state.dirty | state.quarantined, quarantine_at=None)
     if state.rescan_at <= now:
-        state = dataclasses.replace(state, rescan=True)
+        state = dataclasses.replace(state, rescan=True, rescan_at=now + HOURLY_RESCAN_S)
     return state
 
 

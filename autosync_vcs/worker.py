@@ -84,7 +84,7 @@ class Worker:
         self.state, steps = engine.decide(self.state, now, self._settings)
         for step in steps:
             self._begin(step)
-        self._wait(engine.due(self.state))
+        self._wait(engine.due(self.state, now))
         self._refresh_standing()
         self._publish_state()
         self.on_change()
