@@ -18,69 +18,6 @@ from autosync_common.stage import number
 from autosync_launch import choose
 from autosync_launch.instance import Instance, instances
 
-COMMON_OPTIONS = """\
-  -c --config=FILE  only what runs by this configuration (or on this directory)
-  -q --quiet        say nothing
-  --version         print the version
-  -h --help         print this
-"""
-
-SYNC_USAGE = f"""\
-Commit, fetch and push now, and wait until everything that was saved before is on the remote.
-
-Usage:
-  autosync sync [options] [REPOSITORY...]
-
-Options:
-  --wait=SECONDS    wait at most so long; 0: do not wait [default: 60]
-{COMMON_OPTIONS}
-Exit status: 0 done, 111 not running or not done, with the reason.
-"""
-
-PAUSE_USAGE = f"""\
-Hold everything: nothing is committed, pushed or pulled until resume, also after a restart.
-
-Usage:
-  autosync pause [options] [REPOSITORY...]
-
-Options:
-{COMMON_OPTIONS}
-Exit status: 0 nothing is being written any more, 111 not running.
-"""
-
-RESUME_USAGE = f"""\
-Go on after a pause; what changed meanwhile is found.
-
-Usage:
-  autosync resume [options] [REPOSITORY...]
-
-Options:
-{COMMON_OPTIONS}
-Exit status: 0 done, 111 not running.
-"""
-
-CONFIRM_USAGE = f"""\
-Say yes to what a held repository asks.
-
-Usage:
-  autosync confirm [options] REPOSITORY...
-
-Options:
-{COMMON_OPTIONS}
-Exit status: 0 done, 111 not running.
-"""
-
-STOP_USAGE = f"""\
-End the pipeline, and wait until it has ended. What is being written is finished first.
-
-Usage:
-  autosync stop [options]
-
-Options:
-{COMMON_OPTIONS}
-Exit status: 0 it has ended, 111 not running, or still ending after 60 seconds.
-"""
-
 LOOK_S = 0.05
 STOP_TIMEOUT_S = 60.0
 QUIET_TIMEOUT_S = 60.0

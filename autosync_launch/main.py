@@ -9,46 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+from autosync_common.arguments import parse
+from autosync_common.command import guard
 from autosync_common.errors import UserError
-from autosync_common.stage import guard, parse
-from autosync_launch import terminal
+from autosync_launch import terminal, usages
 from autosync_launch.tools import closest, find
-
-USAGE = """\
-Keep directories that are git repositories in step on all your hosts.
-
-Usage:
-  autosync [options] [PATH...]
-  autosync VERB [ARGUMENT...]
-
-Without a verb the pipeline runs here, in the foreground, and prints what happens. PATH is a configuration
-file (default: ~/.autosync), or directories to run on without any configuration.
-
-Verbs (autosync help VERB shows the manual page, autosync VERB --help a summary):
-  status [REPOSITORY...]    is it safe, everywhere?
-  log [REPOSITORY|FILE...]  what happened
-  sync [REPOSITORY...]      now, and wait until done
-  pause [REPOSITORY...]     hold everything
-  resume [REPOSITORY...]    go on
-  confirm REPOSITORY...     say yes to what a held repository asks
-  stop                      end the pipeline
-  help [VERB]               the manual page
-  watch coalesce vcs xmpp tap, and each autosync-NAME on PATH: that tool
-
-Options:
-  -c --config=FILE  the configuration file
-  --yes             do not ask before a repository is synced from here for the first time
-  --dry-run         say what would be committed and pushed, and do nothing
-  --ready-fd=N      write a newline to this descriptor once all stages are ready
-  -v --verbose      let the stages say more on stderr
-  -q --quiet        do not print what happens
-  --version         print the version
-  -h --help         print this
-"""
 
 
 class Verb(NamedTuple):
-    """A verb: the module that has its usage text and its function."""
+    """A verb: its usage text, and the module that is imported once the arguments are known to fit."""
 
     module: str
     usage: str
@@ -56,14 +25,14 @@ class Verb(NamedTuple):
 
 
 VERBS: Mapping[str, Verb] = {
-    "status": Verb("show", "STATUS_USAGE", "status"),
-    "log": Verb("show", "LOG_USAGE", "log"),
-    "sync": Verb("act", "SYNC_USAGE", "sync"),
-    "pause": Verb("act", "PAUSE_USAGE", "pause"),
-    "resume": Verb("act", "RESUME_USAGE", "resume"),
-    "confirm": Verb("act", "CONFIRM_USAGE", "confirm"),
-    "stop": Verb("act", "STOP_USAGE", "stop"),
-    "help": Verb("manual", "HELP_USAGE", "show"),
+    "status": Verb("show", usages.STATUS, "status"),
+    "log": Verb("show", usages.LOG, "log"),
+    "sync": Verb("act", usages.SYNC, "sync"),
+    "pause": Verb("act", usages.PAUSE, "pause"),
+    "resume": Verb("act", usages.RESUME, "resume"),
+    "confirm": Verb("act", usages.CONFIRM, "confirm"),
+    "stop": Verb("act", usages.STOP, "stop"),
+    "help": Verb("manual", usages.HELP, "show"),
 }
 NOT_BUILT = ("init", "clone", "service", "doctor", "history", "conflicts", "restore", "ssh", "notify")
 TOOLS = ("watch", "coalesce", "vcs", "xmpp", "tap")
@@ -107,14 +76,13 @@ def _dispatch(words: list[str], place: int | None, word: str) -> int:
             _become(program, [*words[:place], *words[place + 1 :]])
         if not Path(word).exists():
             raise _unknown(word)
-    arguments = parse(USAGE, [word for word in words if word != "--"], program="autosync")
+    arguments = parse(usages.RUN, [word for word in words if word != "--"], program="autosync")
     return _call("run", "run")(arguments)
 
 
 def _verb(name: str, words: Sequence[str]) -> int:
     verb = VERBS[name]
-    usage = getattr(importlib.import_module(f"autosync_launch.{verb.module}"), verb.usage)
-    arguments = parse(usage, words, program=f"autosync {name}")
+    arguments = parse(verb.usage, words, program=f"autosync {name}")
     return _call(verb.module, verb.function)(arguments)
 
 

@@ -14,17 +14,6 @@ from typing import Any
 from autosync_common.errors import DONE, NO
 from autosync_launch.tools import closest
 
-HELP_USAGE = """\
-Show the manual page of autosync, of a verb, of a tool or of the configuration.
-
-Usage:
-  autosync help [options] [VERB]
-
-Options:
-  --version  print the version
-  -h --help  print this
-"""
-
 TOPICS = {
     "": "autosync.1",
     "conf": "autosync.conf.5",

@@ -20,41 +20,6 @@ from autosync_launch.line import is_today, line
 from autosync_launch.terminal import has_colour
 from autosync_launch.times import moment
 
-STATUS_USAGE = """\
-Tell whether everything is safe: each repository, each host, each process.
-
-Usage:
-  autosync status [options] [REPOSITORY...]
-
-Options:
-  -c --config=FILE  only what runs by this configuration (or on this directory)
-  --short           one line
-  --json            one JSON object a line
-  -q --quiet        nothing but the exit status
-  --version         print the version
-  -h --help         print this
-
-Exit status: 0 in step or busy, 1 something needs you, 111 not running.
-"""
-
-LOG_USAGE = """\
-Tell what happened.
-
-Usage:
-  autosync log [options] [REPOSITORY | FILE]...
-
-Options:
-  -f --follow       go on with what happens from now on
-  -n COUNT          the last COUNT lines (50, where there is no --since)
-  --since=TIME      from then on: 18:22, yesterday, 2026-11-22, "2 hours ago"
-  --json            one JSON object a line: the message with its event and text
-  -c --config=FILE  only what runs by this configuration (or on this directory)
-  --version         print the version
-  -h --help         print this
-
-Exit status: 0 something is shown, 1 nothing is found.
-"""
-
 DEFAULT_COUNT = 50
 LOOK_S = 0.2
 STAGES = ("watch", "coalesce", "vcs", "xmpp")

@@ -6,7 +6,8 @@ import stat
 
 import pytest
 
-from autosync_launch.main import NOT_BUILT, USAGE, VERBS, first_word
+from autosync_launch.main import NOT_BUILT, VERBS, first_word
+from autosync_launch.usages import RUN
 from tests.launch.pipelines import Pipelines
 
 
@@ -68,7 +69,7 @@ def test_each_verb_tells_its_usage_and_its_exit_statuses(pipelines: Pipelines, v
     answer = pipelines.ask(verb, "--help")
     assert answer.returncode == 0
     assert f"autosync {verb}" in answer.stdout
-    assert f"\n  {verb} " in USAGE
+    assert f"\n  {verb} " in RUN
     assert verb == "help" or "Exit status: 0" in answer.stdout
 
 
