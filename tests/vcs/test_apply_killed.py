@@ -1,23 +1,29 @@
-"""A kill at any moment of an apply leaves whole files, and the next start finishes the work."""
+"""A kill or a full disk at any moment of an apply leaves whole files; the next start finishes the work."""
 
 from __future__ import annotations
 
+import copy
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git import apply as apply_module
+from autosync_vcs.git import checkout
 from autosync_vcs.git.apply import apply, recover
 from autosync_vcs.git.journal import Journal
+from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.repository import discover
-from tests.helpers.gitbox import clone, commit, git, head, make_repository, write
+from tests.helpers.gitbox import clone, commit, git, head, make_repository, try_git, write
 
 ROOT = Path(apply_module.__file__).parent
 SOURCES = [
@@ -30,6 +36,8 @@ POINTS = sorted({
     for call in re.findall(r"crash_point\(((?:[^()]|\([^()]*\))*)\)", source.read_text())
     for name in re.findall(r'"([^"]+)"', call)
 })  # fmt: skip
+DISK_SIZES = int(os.environ.get("COUNT", "8"))
+PAGE_BYTES = 4096
 RANDOM_KILLS = int(os.environ.get("COUNT", "6"))
 SEED = int(os.environ.get("SEED", "1"))
 
@@ -54,6 +62,10 @@ apply(discover(sys.argv[1]), sys.argv[2], sys.argv[3])
 
 class Situation:
     """A clone that is to be brought to a commit in which every kind of change meets uncommitted saves."""
+
+    place: Path
+    old: str
+    new: str
 
     def __init__(self, directory: Path) -> None:
         there = make_repository(directory / "there", OLD)
@@ -80,6 +92,14 @@ class Situation:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def copied(self, directory: Path) -> Situation:
+        """Give the same in another place."""
+        other = copy.copy(self)
+        other.place = directory / "here"
+        shutil.copytree(self.place, other.place, symlinks=True)
+        try_git(other.place, "update-index", "-q", "--refresh")
+        return other
 
     def check_whole(self) -> None:
         """No file is torn, now that it is interrupted; where one is missing, both versions of it exist."""
@@ -162,3 +182,54 @@ def test_a_second_kill_during_the_recovery_does_no_harm(tmp_path: Path) -> None:
         situation.check_whole()
     situation.finish()
     situation.check_done()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system in memory; ``mount -o remount,size=`` changes its size."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ("mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(place)), check=False, capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("only root may mount a file system")
+    yield place
+    subprocess.run(("umount", "-l", str(place)), check=True)
+
+
+def resize(place: Path, size: int) -> None:
+    subprocess.run(("mount", "-o", f"remount,size={size}", str(place)), check=True)
+
+
+def test_a_disk_that_is_full_at_any_moment_loses_nothing(
+    tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkout, "PLENTY_BYTES", 0)  # counts, and finds enough until it is not
+    monkeypatch.setattr(checkout, "SPARE_BYTES", 0)
+    pattern = Situation(tmp_path)
+    refused = 0
+    for step in range(DISK_SIZES):
+        resize(small_disk, 16 << 20)
+        situation = pattern.copied(small_disk)
+        room = os.statvfs(small_disk)
+        used = (room.f_blocks - room.f_bfree) * room.f_frsize
+        resize(small_disk, used + step * max(1, 64 // DISK_SIZES) * PAGE_BYTES)
+        try:
+            apply(discover(str(situation.place)), situation.old, situation.new)
+        except (Held, OSError, GitFailed):
+            refused += 1
+        situation.check_whole()
+        resize(small_disk, 16 << 20)
+        situation.finish()
+        situation.check_done()
+        shutil.rmtree(situation.place)
+    assert refused > 0
+
+
+def test_too_little_room_is_told_before_anything_is_done(tmp_path: Path, small_disk: Path) -> None:
+    situation = Situation(tmp_path).copied(small_disk)
+    with pytest.raises(Held) as held:
+        apply(discover(str(situation.place)), situation.old, situation.new)
+    assert held.value.kind is HeldKind.SPACE
+    assert "MB free" in held.value.reason
