@@ -1,7 +1,7 @@
 """What has happened to paths, net of everything in between. Pure; knows nothing of waiting.
 
 Of each dirty path it is known where its present content came from (``origin``), whether something may
-have been there when a reader last looked (``before``), and whether something is there now (``exists``).
+have been there that a reader has seen (``before``), and whether something is there now (``exists``).
 That is enough to see a save through a temporary file or a backup as one written file, and a file that was
 moved twice as one rename.
 
@@ -30,6 +30,9 @@ class Path:
     first: float
     touched: float
     before: bool
+    """Whether a reader may have seen something here."""
+    made: bool = False
+    """Whether it came into being here, over nothing."""
     exists: bool = True
     origin: str | None = None
     """The path whose former content is here; none where the content is new."""
@@ -100,7 +103,7 @@ class Paths:
 
     def _written(self, event: FsChanged, now: float) -> None:
         fresh = event.kind == "created"
-        entry = self._entry(event.path, now, before=not fresh or self._is_shown(event.path, now))
+        entry = self._entry(event.path, now, made=fresh)
         if fresh or not entry.exists:
             entry.origin = None
         entry.exists, entry.dir = True, event.dir
@@ -136,11 +139,12 @@ class Paths:
         if not entry.before:
             del self.dirty[path]
 
-    def _entry(self, path: str, now: float, before: bool = True) -> Path:
+    def _entry(self, path: str, now: float, made: bool = False) -> Path:
         entry = self.dirty.get(path)
         if entry is None:
-            origin = path if before else None
-            entry = self.dirty[path] = Path(first=now, touched=now, before=before, origin=origin)
+            before = not made or self._is_shown(path, now)
+            entry = Path(first=now, touched=now, before=before, made=made, origin=None if made else path)
+            self.dirty[path] = entry
         return entry
 
     def _touch(self, path: str, entry: Path, now: float) -> None:
@@ -182,6 +186,6 @@ def _net_kind(path: str, entry: Path, renamed: bool) -> Kind:
         return "removed"
     if renamed:
         return "renamed"
-    if not entry.before:
+    if entry.made:
         return "created"
     return "attributes" if entry.origin == path and not entry.edited else "written"

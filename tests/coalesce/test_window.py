@@ -280,3 +280,8 @@ def test_nothing_is_remembered_of_a_root_that_has_been_quiet_for_long() -> None:
     window.take(0.3)
     window.take(100.0)
     assert window._roots == {}
+
+
+def test_a_new_file_is_created_also_while_a_reader_may_be_looking() -> None:
+    left = run([(0.0, FsRescan(root=ROOT)), (1.0, [event("doc", "created"), *save("doc")])])
+    assert left[-1][1].changes == (Change("doc", "created"),)
