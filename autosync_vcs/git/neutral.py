@@ -8,6 +8,8 @@ reading a large one.
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 
 from autosync_vcs.git.process import Git
 from autosync_vcs.git.repository import Repository
@@ -41,10 +43,20 @@ def neutral(repository: Repository) -> Git:
 
 
 def _make(directory: bytes, object_format: str) -> None:
-    for name in (b"objects", b"refs"):
-        os.makedirs(os.path.join(directory, name), exist_ok=True)
+    """Make it beside and rename it, so that there is never half of one."""
+    beside = directory + b"." + secrets.token_hex(4).encode()
     config = "[core]\n\trepositoryFormatVersion = 1\n\tbare = true\n"
     config += f"[extensions]\n\tobjectFormat = {object_format}\n"
-    for file_name, content in (("config", config), ("HEAD", "ref: refs/heads/none\n")):
-        with open(os.path.join(directory, os.fsencode(file_name)), "w", encoding="ascii") as file:
-            file.write(content)
+    try:
+        for name in (b"objects", b"refs"):
+            os.makedirs(os.path.join(beside, name))
+        for file_name, content in ((b"config", config), (b"HEAD", "ref: refs/heads/none\n")):
+            with open(os.path.join(beside, file_name), "w", encoding="ascii") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        os.rename(beside, directory)
+    except OSError:
+        shutil.rmtree(beside, ignore_errors=True)
+        if not os.path.exists(os.path.join(directory, b"HEAD")):  # made by another thread
+            raise
