@@ -64,10 +64,14 @@ def fields(facts: Facts) -> dict[str, Any]:
 
 
 def differs(one: VcsState, other: object) -> bool:
-    """Tell whether the difference is worth a message: times of the next try alone are not."""
-    if not isinstance(other, VcsState):
-        return True
-    return dataclasses.replace(one, since=None) != dataclasses.replace(other, since=None)
+    """Tell whether the difference is worth a message: which step is busy, and since when, is not."""
+    return not isinstance(other, VcsState) or _essence(one) != _essence(other)
+
+
+def _essence(state: VcsState) -> VcsState:
+    if state.state == "busy":
+        return dataclasses.replace(state, reason="", pending=0)
+    return dataclasses.replace(state, since=None)
 
 
 def quarantined(one: Quarantined) -> str:

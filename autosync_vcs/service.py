@@ -57,7 +57,7 @@ class Service:
         """End once no repository is being written, at the latest after ``LAST_STEP_S``."""
         self._stop_status = status
         for worker in self._workers:
-            worker.post(events.Paused())
+            worker.stop()
         self._stage.loop.call_later(LAST_STEP_S, lambda: self._stage.loop.stop(status))
 
     def close(self) -> None:

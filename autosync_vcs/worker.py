@@ -55,6 +55,7 @@ class Worker:
         self._prefix = b""
         self._standing: Standing | None = None
         self._stale = False
+        self._stopping = False
         self._unpushed = 0
         self._quarantine: tuple[str, ...] = ()
         self._said: set[str] = set()
@@ -121,6 +122,11 @@ class Worker:
         """Commit all that is saved, fetch and push, now; give the ticket to wait for."""
         self.post(events.SyncRequested())
         return self.state.tickets.asked
+
+    def stop(self) -> None:
+        """Begin nothing more."""
+        self._stopping = True
+        self.post(events.Paused())
 
     def pause(self) -> None:
         self._remember_pause(True)
@@ -345,7 +351,7 @@ class Worker:
 
     def _publish_state(self) -> None:
         payload = report.state(self._report())
-        if report.differs(payload, self._published):
+        if report.differs(payload, self._published) and not self._stopping:
             self._published = payload
             self._stage.publish(payload)
 
