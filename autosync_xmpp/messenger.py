@@ -153,7 +153,11 @@ class Messenger:
         config = self._config
         password = self._password or password_of(config)
         context = verifying_context(config.cafile)
-        connected, target = dial(targets(domain, config.server, config.port))
+        choices = targets(domain, config.server, config.port)
+        first = self._failures % len(
+            choices
+        )  # one that answers but lets nobody in must not be the only one
+        connected, target = dial(choices[first:] + choices[:first])
         return _Way(password, context, connected, target)
 
     def _way_found(self, number: int, outcome: _Way | Failure) -> None:

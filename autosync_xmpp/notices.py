@@ -23,7 +23,8 @@ MAX_REPOSITORIES = 1000
 MAX_FIELD = 4096
 REQUEST_INTERVAL_S = 2.0
 _REVISION = re.compile(r"[0-9A-Za-z._:+-]{1,128}")
-_NOT_XML = re.compile("[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_UNWANTED = re.compile("[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 cannot carry, and what is no part of a line: controls and line breaks."""
 _HINTS = (("private", "urn:xmpp:carbons:2"), ("no-copy", "urn:xmpp:hints"), ("no-store", "urn:xmpp:hints"))
 
 
@@ -181,8 +182,8 @@ class Pacing:
 
 
 def clean(text: str) -> str:
-    """Take out what XML 1.0 cannot carry, and line breaks."""
-    return _NOT_XML.sub("", text)
+    """Take out what XML cannot carry or a terminal would obey."""
+    return _UNWANTED.sub("", text)
 
 
 def without_password(url: str) -> str:

@@ -227,7 +227,7 @@ def says_more_after_proceed(peer: Peer) -> None:
     peer.greet(STARTTLS)
     peer.hear("/>")
     injected = f"<stream:features>{mechanisms('PLAIN')}</stream:features>"
-    peer.say(PROCEED + HEADER + injected + injected)
+    peer.say(PROCEED + injected + injected)
     peer.start_tls()
     peer.hear("<stream:stream")
     peer.wait_for_end()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from autosync_xmpp.failures import Kind
-from autosync_xmpp.notices import Notices, Pushed
+from autosync_xmpp.notices import Notice, Notices, Pushed
 from autosync_xmpp.session import Timing
 from tests.helpers.prosody import Authority, Prosody
 from tests.xmpp import fake_servers
@@ -66,11 +66,25 @@ def test_a_strangers_message_arrives_and_is_not_heard(prosody: Prosody) -> None:
     bob.session.close()
 
 
+def test_what_is_written_to_the_person_does_not_come_here(prosody: Prosody) -> None:
+    host = Party(prosody.port, prosody.cafile, resource="autosync-1")
+    bob = Party(prosody.port, prosody.cafile, user="bob", resource="phone")
+    online(host, bob)
+    bob.session.send(Notice("anna@localhost", "chat", "dinner at eight?", ()))
+    drive(host, bob, until=bob.confirmed())
+    drive(host, until=host.confirmed())
+    assert host.messages == []
+    host.session.close()
+    bob.session.close()
+
+
 def test_names_with_control_characters_do_not_end_the_connection(prosody: Prosody) -> None:
     one = Party(prosody.port, prosody.cafile, resource="autosync-1")
     two = Party(prosody.port, prosody.cafile, resource="autosync-2")
     online(one, two)
-    odd = Pushed("5f3c", "a\x01b\n\x1b]&<>\"'\ud800\ufffe\U0001f600", "m\x0cain", "8d01", "lap\x00top")
+    odd = Pushed(
+        "5f3c", "a\x01b\n\x1b]&<>\"'\ud800\ufffe\U0001f600", "m\x0cain\x9b\x7f", "8d01", "lap\x00top"
+    )
     sender, receiver = Notices(), Notices()
     sender.online(one.jid)
     receiver.online(two.jid)
