@@ -54,7 +54,7 @@ class Recursive:
         self._common_files_at = 0.0
         self._queue = inotify.Queue()
         self._watches = Watches(root, self._queue, say, refuse, self._drain, self._found)
-        self._tree = self._watches.tree
+        self.tree = self._watches.tree
         self._begin()
 
     def fileno(self) -> int | None:
@@ -69,7 +69,7 @@ class Recursive:
         return min((when for when in (self._writing.due_at(), tracked) if when is not None), default=None)
 
     def directories(self) -> int:
-        return len(self._tree)
+        return len(self.tree)
 
     def close(self) -> None:
         self._queue.close()
@@ -86,7 +86,7 @@ class Recursive:
         if not self._root.is_there():
             return self._lose_root()
         told, self._told = self._told, []
-        return told
+        return _without_the_obvious(told)
 
     def look(self) -> None:
         """Watch what is not watched yet, which is then told of, and no longer what need not be."""
@@ -132,8 +132,8 @@ class Recursive:
         return [self._root.rescan("", "started")]
 
     def _forget_all(self) -> None:
-        if self._tree.root is not None:
-            self._watches.drop(self._tree.root)
+        if self.tree.root is not None:
+            self._watches.drop(self.tree.root)
         self._queue.remove(self._git_wd)
         self._git_wd = -1
         self._raw.clear()
@@ -158,9 +158,9 @@ class Recursive:
         elif event.wd == self._git_wd:
             self._git_event(event)
         elif event.mask & inotify.UNMOUNT:
-            self._unmounted.update(node.path() for node in self._tree.nodes(event.wd))
+            self._unmounted.update(node.path() for node in self.tree.nodes(event.wd))
         elif event.mask & inotify.IGNORED:
-            for node in self._tree.nodes(event.wd):
+            for node in self.tree.nodes(event.wd):
                 self._watches.drop(node)
         elif event.mask & inotify.MOVED_FROM:
             self._moved_from(event, at)
@@ -171,7 +171,7 @@ class Recursive:
             self._each(event, self._changed)
 
     def _each(self, event: inotify.Event, action: Callable[[Directory, str, int], None]) -> None:
-        for node in self._tree.nodes(event.wd):
+        for node in self.tree.nodes(event.wd):
             if not self._is_repository_matter(node, event):
                 action(node, event.name, event.mask)
 
@@ -179,7 +179,7 @@ class Recursive:
         """Do what is done once for all the events of a read."""
         now = time.monotonic()
         for wd, name in self._writing.due(now):
-            for node in self._tree.nodes(wd):
+            for node in self.tree.nodes(wd):
                 self._tell(below(node.path(), name), "writing", False)
         tops = {path for path in self._unmounted if not any(_is_above(o, path) for o in self._unmounted)}
         self._unmounted.clear()
@@ -242,11 +242,11 @@ class Recursive:
             self._rules_changed(node.path())
 
     def _moved_from(self, event: inotify.Event, at: float) -> None:
-        sources = [n for n in self._tree.nodes(event.wd) if not self._is_repository_matter(n, event)]
+        sources = [n for n in self.tree.nodes(event.wd) if not self._is_repository_matter(n, event)]
         if not sources:
             return
         arrival = self._partner(event.cookie, at)
-        targets = self._tree.nodes(arrival.wd) if arrival is not None else []
+        targets = self.tree.nodes(arrival.wd) if arrival is not None else []
         if arrival is not None and arrival.name == ".git":
             self._arrivals[event.cookie], targets = arrival, []
         is_dir = bool(event.mask & inotify.ISDIR)
@@ -358,7 +358,7 @@ class Recursive:
             return True
         if self._becoming and any(node.is_in(one) for one in self._becoming):
             self._leave_repositories_alone()
-            return not self._tree.holds(node)
+            return not self.tree.holds(node)
         return False
 
     def _watch_git_in_root(self) -> None:
@@ -372,11 +372,25 @@ class Recursive:
 
     def _leave_repositories_alone(self) -> None:
         for node in list(self._becoming):
-            if not self._tree.holds(node):
+            if not self.tree.holds(node):
                 self._becoming.discard(node)
             elif self._root.is_nested(node.path()):
                 self._becoming.discard(node)
                 self._watches.drop(node)
+
+
+def _without_the_obvious(told: list[Event]) -> list[Event]:
+    """Leave out that a file is being written where the same batch says that it was."""
+    written: set[str] = set()
+    kept: list[Event] = []
+    for event in reversed(told):
+        kind = getattr(event, "kind", "")
+        if kind == "written":
+            written.add(event.path)
+        if kind != "writing" or event.path not in written:
+            kept.append(event)
+    kept.reverse()
+    return kept
 
 
 def _is_above(directory: str, path: str) -> bool:

@@ -6,6 +6,7 @@ comes later by events. What cannot be watched is handed to ``refuse``.
 
 from __future__ import annotations
 
+import enum
 import errno
 import os
 from collections.abc import Callable, Mapping
@@ -17,6 +18,15 @@ from autosync_watch.source import Refuse, Say, below
 from autosync_watch.tree import Directory, Tree
 
 DIRECTORIES_PER_DRAIN = 64
+
+
+class How(enum.Enum):
+    """What putting a watch on a directory showed."""
+
+    KNOWN = enum.auto()
+    NEW = enum.auto()
+    MOVED = enum.auto()
+    """It was watched elsewhere: all below it is news here, although it is watched."""
 
 
 class Watches:
@@ -56,13 +66,15 @@ class Watches:
         ``report``: tell of what is found in what was not watched. ``force``: list also what was, since
         rules or moves may have changed what is to be watched there.
         """
-        waiting = [path]
+        waiting = [(path, False)]
         listed = 0
         while waiting:
-            directory = waiting.pop()
-            node, is_new = self._watch(directory, report)
-            if node is not None and (is_new or force):
-                waiting.extend(self._list(node, directory, report and is_new))
+            directory, moved = waiting.pop()
+            node, how = self._watch(directory, report)
+            moved = moved or how is How.MOVED
+            is_news = moved or how is How.NEW
+            if node is not None and (is_news or force):
+                waiting.extend((one, moved) for one in self._list(node, directory, report and is_news))
                 listed += 1
                 if listed % DIRECTORIES_PER_DRAIN == 0:
                     self._drain()
@@ -90,24 +102,25 @@ class Watches:
             self.drop(there)
         moved.move(new, name)
 
-    def _watch(self, path: str, report: bool) -> tuple[Directory | None, bool]:
-        """Put a watch on one directory; give its node, and whether it is to be listed."""
+    def _watch(self, path: str, report: bool) -> tuple[Directory | None, How]:
+        """Put a watch on one directory; give its node, and how it comes to be there."""
         above, _, name = path.rpartition("/")
         parent = self.tree.at(above) if path else None
         absolute = self._root.absolute(path)
         if (path and parent is None) or self._is_polled(path, absolute, report):
-            return None, False
+            return None, How.KNOWN
         try:
             wd = self._queue.add(absolute)
         except OSError as error:
             self._cannot_watch(path, error, report)
-            return None, False
+            return None, How.KNOWN
         known = parent.children.get(name) if parent is not None else self.tree.root
         if known is not None and known.wd == wd:
-            return known, False
+            return known, How.KNOWN
         if known is not None:
             self.drop(known)
-        return self._moved_here(wd, parent, name, absolute) or self.tree.add(parent, name, wd), True
+        moved = self._moved_here(wd, parent, name, absolute)
+        return (moved, How.MOVED) if moved is not None else (self.tree.add(parent, name, wd), How.NEW)
 
     def _moved_here(self, wd: int, parent: Directory | None, name: str, absolute: str) -> Directory | None:
         """Give the node of a directory whose move we have not been told of yet, under its new path.
