@@ -8,6 +8,7 @@ never meet.
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from autosync_vcs.driver import Held, HeldKind
@@ -70,9 +71,11 @@ class Sharing:
         return os.path.exists(self._shared)
 
     def note_shared(self) -> None:
+        """Note that it was synced. Where that cannot be written now, the next time will do."""
         if self._read() != self.branch:
-            self._write(self._shared, self.branch)
-            self._forget(self._began)
+            with contextlib.suppress(OSError):
+                self._write(self._shared, self.branch)
+                self._forget(self._began)
 
     def note_shared_before(self, remote: Remote) -> None:
         """Before the first fetch: note it where what is known of the remote belongs to our history."""
