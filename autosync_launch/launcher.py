@@ -1,38 +1,35 @@
-"""The running launcher: feeds the supervisor with what happens and takes the steps that it gives.
+"""The running launcher: one pipeline, the news of its stages, signals, reload, and who asks for status.
 
-Everything happens on one loop. What the stages publish goes to ``News``; who asks for ``status`` gets an
-answer made after each stage was asked whether it is alive.
+Everything happens on one loop. What is decided about processes is in ``supervisor``, what is done about it
+in ``runner``.
 """
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from autosync_common import __version__, messages
 from autosync_common.bus import Deferred, Subscriber
 from autosync_common.config import ORIGIN_VARIABLE
-from autosync_common.errors import DONE, PERMANENT, SIGNALLED, TEMPORARY, AutosyncError
+from autosync_common.errors import DONE, PERMANENT, SIGNALLED, AutosyncError
 from autosync_common.host import host_name
-from autosync_common.loop import Timer
-from autosync_common.messages import StageExited, StageFailed, StageReady, VcsState
-from autosync_common.sentences import Event as Said
-from autosync_common.sentences import event
+from autosync_common.messages import Message, StageExited, StageFailed, StageReady, VcsState
+from autosync_common.sentences import Event, event
 from autosync_common.settings import Configuration
 from autosync_common.stage import Stage
-from autosync_launch.children import Child, Lifeline, Reports
+from autosync_launch.children import Lifeline
 from autosync_launch.instance import boot_id
 from autosync_launch.news import News, own
-from autosync_launch.overview import Overview, StageView, to_json
+from autosync_launch.overview import Overview, to_json
 from autosync_launch.pipeline import Stage as Planned
-from autosync_launch.supervisor import Do, Event, State, Step, Supervisor
+from autosync_launch.question import Question
+from autosync_launch.runner import Hears, Runner
 from autosync_launch.watchdog import Watchdog
 
 PING_INTERVAL_S = 30.0
@@ -40,24 +37,11 @@ PING_TIMEOUT_S = 5.0
 STATUS_PING_TIMEOUT_S = 1.0
 FROZEN_KILL_S = 180.0
 """A stage that has not answered for so long is killed and started again."""
-REASON_LIMIT = 300
 HEARD_STAGES = ("vcs", "xmpp")
 HEARD_TOPICS = ("vcs.", "xmpp.", "peer.")
 
 Prepare = Callable[[], tuple[Configuration, tuple[Planned, ...]]]
 """Reads the configuration and gives it with the stages it needs. Raises ``UserError``."""
-
-
-@dataclass(slots=True)
-class _Process:
-    """What is known of a stage besides the supervisor's state."""
-
-    planned: Planned
-    child: Child | None = None
-    timer: Timer | None = None
-    retry_at: float | None = None
-    was_up: bool = False
-    last_words: str = ""
 
 
 class Launcher:
@@ -79,26 +63,28 @@ class Launcher:
         self._stage, self._loop, self._news = stage, stage.loop, news
         self._prepare, self._endpoint, self._log = prepare, endpoint, log
         self._watchdog = Watchdog(stage, lambda name: endpoint(name, "ctl"))
+        self._question = Question(self._loop, self._confirm)
         self._heard: dict[str, Subscriber] = {}
         self._lifeline = Lifeline()
+        self._terminal = _has_terminal()
         self._started = time.time()
-        self._exit_status: int | None = None
         self._was_up = False
+        self._exit_status: int | None = None
         self._reload: tuple[Configuration, tuple[Planned, ...]] | None = None
         self.why = ""
         """Why it ended, once it has."""
         self._take(*prepare())
-        self._terminal = _has_terminal()
 
     def run(self) -> int:
         """Start all and serve; give the exit status when everything has ended."""
-        self._loop.on_signal(signal.SIGCHLD, self._look_at_children)
+        self._loop.on_signal(signal.SIGCHLD, self._on_child)
         self._loop.on_signal(signal.SIGHUP, self._hang_up)
         self._stage.on_stop = self._on_stop
         self._stage.serve({"status": self._answer_status})
         self._loop.call_later(PING_INTERVAL_S, self._ping)
-        self._tell(StageReady(stage="launch", pid=os.getpid()), Said("started", "-", self._introduction()))
-        self._steps(self._supervisor.start())
+        version = __version__.partition(".dev")[0]
+        self._tell(StageReady(stage="launch", pid=os.getpid()), f"autosync {version} (PID {os.getpid()})")
+        self._runner.start()
         try:
             return self._stage.run()
         finally:
@@ -113,84 +99,100 @@ class Launcher:
         except AutosyncError as error:
             self._log.warning("%s; the configuration that runs stays", error)
             return
-        self._log.warning("new configuration: the stages start again")
-        self._steps(self._supervisor.stop())
+        self._log.info("new configuration: the stages start again")
+        self._runner.stop()
 
     def stop(self, status: int, why: str, said: str = "") -> None:
         """End all stages in order; a second time: at once. ``said`` is the log's word for ``why``."""
         if self._exit_status is not None:
-            for process in self._processes.values():
-                if process.child is not None:
-                    process.child.kill()
+            self._runner.kill()
             return
         self._exit_status, self.why, self._reload = status, why, None
-        ended = StageExited(stage="launch", pid=os.getpid(), exit_status=status)
-        self._tell(ended, Said("stopped", "-", said or why))
-        self._steps(self._supervisor.stop())
+        self._tell(StageExited(stage="launch", pid=os.getpid(), exit_status=status), said or why)
+        self._runner.stop()
 
-    def overview(self) -> Overview:
-        return Overview(
+    def status(self) -> dict[str, Any]:
+        """Give all that is known, as JSON values."""
+        file = self._configuration.file
+        names = reversed(self._runner.names())
+        overview = Overview(
             version=__version__,
             pid=os.getpid(),
             started=self._started,
             at=time.time(),
             boot_id=boot_id(),
             host=host_name(),
-            configuration=str(self.configuration.file) if self.configuration.file is not None else None,
-            stages=tuple(self._view(name) for name in reversed(self._processes)),
+            configuration=str(file) if file is not None else None,
+            stages=tuple(self._runner.view(name, self._watchdog.silent_since(name)) for name in names),
             repositories=self._news.repositories(),
             messenger=self._news.messenger,
             hosts=self._news.hosts(),
         )
-
-    def status(self) -> dict[str, Any]:
-        return to_json(self.overview())
+        return to_json(overview)
 
     def _take(self, configuration: Configuration, planned: tuple[Planned, ...]) -> None:
-        self.configuration = configuration
-        self._processes = {one.plan.name: _Process(one) for one in planned}
-        self._supervisor = Supervisor([one.plan for one in planned])
+        self._configuration = configuration
+        file = configuration.file
+        self._runner = Runner(
+            planned,
+            loop=self._loop,
+            lifeline=self._lifeline,
+            environment={**os.environ, ORIGIN_VARIABLE: str(file) if file is not None else ""},
+            hears=Hears(
+                ready=self._on_ready,
+                exited=self._on_exited,
+                failed=self._on_failed,
+                said=_on_said,
+                all_up=self._on_all_up,
+                all_down=self._on_all_down,
+                changed=self._news.changed,
+            ),
+        )
         self._news.follow(configuration)
         self._listen()
         for note in configuration.notes:
             self._log.warning("%s", note)
 
-    def _listen(self) -> None:
-        """Hear the stages that have something to tell, and only those that there are."""
-        for name in HEARD_STAGES:
-            if name in self._processes and name not in self._heard:
-                self._heard[name] = Subscriber(
-                    self._endpoint(name, "pub"), HEARD_TOPICS, self._loop,
-                    self._news.take, self._on_gap, self._stage.complain,
-                )  # fmt: skip
-            elif name not in self._processes and name in self._heard:
-                self._heard.pop(name).close()
+    # The stages as processes
 
-    def _introduction(self) -> str:
-        version = __version__.partition(".dev")[0]
-        return f"autosync {version} (PID {os.getpid()})"
-
-    # What happens
-
-    def _handle(self, name: str, event: Event, status: int = 0) -> None:
-        self._steps(self._supervisor.handle(name, event, status))
-
-    def _look_at_children(self) -> None:
-        for process in list(self._processes.values()):
-            if process.child is not None:
-                process.child.look()
-
-    def _exited(self, name: str, status: int) -> None:
-        process = self._processes[name]
-        process.child = None
+    def _on_ready(self, name: str, pid: int, again: bool) -> None:
         self._watchdog.forget(name)
-        self._handle(name, Event.EXITED, status)
+        payload = StageReady(stage=name, pid=pid)
+        self._stage.publish(payload)
+        said = event(own(payload), {}, again=again)
+        if again and said is not None:
+            self._news.tell(own(payload), said)
 
-    def _said(self, name: str, text: str) -> None:
-        prefix = f"autosync-{name}: "
-        process = self._processes[name]
-        process.last_words = text.removeprefix(prefix)[:REASON_LIMIT]
-        print(text if text.startswith(prefix) else prefix + text, file=sys.stderr, flush=True)
+    def _on_exited(self, name: str, status: int, retry_at: float) -> None:
+        payload = StageExited(stage=name, pid=0, exit_status=status, retry_at=retry_at)
+        self._stage.publish(payload)
+        self._news.take(own(payload))
+
+    def _on_failed(self, name: str, status: int, reason: str) -> None:
+        payload = StageFailed(stage=name, exit_status=status, reason=reason)
+        self._stage.publish(payload)
+        if self._was_up or name == "xmpp":
+            self._news.take(own(payload))
+            return
+        who = f"autosync-{name}"
+        self._loop.call_soon(lambda: self.stop(PERMANENT, f"{who}: {reason}", f"{who} refuses to work"))
+
+    def _on_all_up(self) -> None:
+        if not self._was_up:
+            self._was_up = True
+            self._stage.ready()
+
+    def _on_all_down(self) -> None:
+        if self._exit_status is not None:
+            self._loop.stop(self._exit_status)
+        elif self._reload is not None:
+            configuration, planned = self._reload
+            self._reload = None
+            self._take(configuration, planned)
+            self._runner.start()
+
+    def _on_child(self) -> None:
+        self._runner.look()
 
     def _hang_up(self) -> None:
         """SIGHUP: reload; but the end of the terminal that we run on is our end."""
@@ -205,8 +207,26 @@ class Launcher:
         else:
             self.stop(DONE, "it was told to")
 
+    # What the stages tell
+
+    def _listen(self) -> None:
+        """Hear the stages that have something to tell, and only those that there are."""
+        for name in HEARD_STAGES:
+            if name in self._runner.names() and name not in self._heard:
+                self._heard[name] = Subscriber(
+                    self._endpoint(name, "pub"), HEARD_TOPICS, self._loop,
+                    self._on_message, self._on_gap, self._stage.complain,
+                )  # fmt: skip
+            elif name not in self._runner.names() and name in self._heard:
+                self._heard.pop(name).close()
+
+    def _on_message(self, message: Message) -> None:
+        self._news.take(message)
+        if isinstance(message.payload, VcsState):
+            self._question.consider(message.payload)
+
     def _on_gap(self, topic: str) -> None:
-        if topic == VcsState.TOPIC and self._supervisor.state("vcs") is State.UP:
+        if topic == VcsState.TOPIC and "vcs" in self._runner.up():
             self._stage.request(self._endpoint("vcs", "ctl"), "status", {}, self._on_vcs_status)
 
     def _on_vcs_status(self, answer: Mapping[str, Any] | Exception) -> None:
@@ -219,137 +239,40 @@ class Launcher:
             return
         self._news.take_states(states, time.time())
 
-    # What is done about it
+    def _confirm(self, name: str) -> None:
+        fields = {"repository": name}
+        self._stage.request(self._endpoint("vcs", "ctl"), "vcs.confirm", fields, lambda _: None)
 
-    def _steps(self, steps: list[Step]) -> None:
-        for step in steps:
-            self._do(step, self._processes[step.stage])
-        if self._supervisor.all_up:
-            self._on_all_up()
-        elif self._supervisor.all_down and not self._supervisor.wanted:
-            self._on_all_down()
-        self._news.changed()
-
-    def _do(self, step: Step, process: _Process) -> None:
-        if step.do in {Do.TIMER, Do.NO_TIMER} and process.timer is not None:
-            process.timer.cancel()
-        if step.do is Do.TIMER:
-            rings = functools.partial(self._handle, step.stage, Event.TIMER)
-            process.timer = self._loop.call_later(step.seconds, rings)
-        elif step.do is Do.SPAWN:
-            self._spawn(step.stage, process)
-        elif step.do is Do.TERMINATE and process.child is not None:
-            process.child.terminate()
-        elif step.do is Do.KILL and process.child is not None:
-            process.child.kill()
-        elif step.do is Do.TELL_READY:
-            self._ready(step.stage, process)
-        elif step.do is Do.TELL_EXITED:
-            self._died(step, process)
-        elif step.do is Do.TELL_FAILED:
-            self._failed(step, process)
-
-    def _spawn(self, name: str, process: _Process) -> None:
-        file = self.configuration.file
-        process.retry_at, process.last_words = None, ""
-        try:
-            process.child = Child(
-                process.planned.command,
-                loop=self._loop,
-                lifeline=self._lifeline,
-                reports=Reports(
-                    ready=lambda: self._handle(name, Event.READY),
-                    exited=lambda status: self._exited(name, status),
-                    said=lambda text: self._said(name, text),
-                ),
-                environment={**os.environ, ORIGIN_VARIABLE: str(file) if file is not None else ""},
-            )
-        except OSError as error:
-            process.last_words = f"cannot be started: {(error.strerror or str(error)).lower()}"
-            self._loop.call_soon(lambda: self._exited(name, TEMPORARY))
-
-    def _ready(self, name: str, process: _Process) -> None:
-        pid = process.child.pid if process.child is not None else 0
-        payload = StageReady(stage=name, pid=pid)
+    def _tell(self, payload: StageReady | StageExited, said: str) -> None:
         self._stage.publish(payload)
-        if process.was_up:
-            self._tell_again(payload)
-        process.was_up = True
-
-    def _died(self, step: Step, process: _Process) -> None:
-        process.retry_at = time.time() + step.seconds
-        payload = StageExited(stage=step.stage, pid=0, exit_status=step.status, retry_at=process.retry_at)
-        self._stage.publish(payload)
-        self._news.take(own(payload))
-
-    def _failed(self, step: Step, process: _Process) -> None:
-        reason = process.last_words or f"ended with status {step.status}"
-        payload = StageFailed(stage=step.stage, exit_status=step.status, reason=reason)
-        self._stage.publish(payload)
-        if self._was_up or step.stage == "xmpp":
-            self._news.take(own(payload))
-        else:
-            who = f"autosync-{step.stage}"
-            self._loop.call_soon(
-                lambda: self.stop(PERMANENT, f"{who}: {reason}", said=f"{who} refuses to work")
-            )
-
-    def _on_all_up(self) -> None:
-        if not self._was_up:
-            self._was_up = True
-            self._stage.ready()
-
-    def _on_all_down(self) -> None:
-        if self._exit_status is not None:
-            self._loop.stop(self._exit_status)
-        elif self._reload is not None:
-            configuration, planned = self._reload
-            self._reload = None
-            self._take(configuration, planned)
-            self._steps(self._supervisor.start())
-
-    def _tell_again(self, payload: StageReady) -> None:
-        said = event(own(payload), {}, again=True)
-        if said is not None:
-            self._news.tell(own(payload), said)
-
-    def _tell(self, payload: messages.Payload, said: Said) -> None:
-        self._stage.publish(payload)
-        self._news.tell(own(payload), said)
+        word = "started" if isinstance(payload, StageReady) else "stopped"
+        self._news.tell(own(payload), Event(word, "-", said))
 
     # Is everybody alive?
 
-    def _up(self) -> list[str]:
-        return [name for name in self._processes if self._supervisor.state(name) is State.UP]
-
     def _ping(self) -> None:
-        self._watchdog.ask(self._up(), PING_TIMEOUT_S, self._after_ping)
+        self._watchdog.ask(self._runner.up(), PING_TIMEOUT_S, self._after_ping)
 
     def _after_ping(self) -> None:
-        for name in self._up():
+        for name in self._runner.up():
             if self._watchdog.silent_for(name) > FROZEN_KILL_S:
                 self._log.warning("autosync-%s has not answered for long: killed, started again", name)
-                self._handle(name, Event.FROZEN)
+                self._runner.frozen(name)
         self._news.changed()
         self._loop.call_later(PING_INTERVAL_S, self._ping)
 
     def _answer_status(self, _: Mapping[str, Any]) -> Deferred:
         """Answer with the truth of this moment: after a word with each stage."""
         deferred = Deferred()
-        self._watchdog.ask(self._up(), STATUS_PING_TIMEOUT_S, lambda: deferred.answer(self.status()))
+        up = self._runner.up()
+        self._watchdog.ask(up, STATUS_PING_TIMEOUT_S, lambda: deferred.answer(self.status()))
         return deferred
 
-    def _view(self, name: str) -> StageView:
-        process, state = self._processes[name], self._supervisor.state(name)
-        return StageView(
-            name=name,
-            state=state.value,
-            pid=process.child.pid if process.child is not None else None,
-            restarts=self._supervisor.restarts(name),
-            retry_at=process.retry_at if state is State.BACKING_OFF else None,
-            frozen_since=self._watchdog.silent_since(name) if state is State.UP else None,
-            reason="" if state is State.UP else process.last_words,
-        )
+
+def _on_said(name: str, text: str) -> None:
+    """Pass on what a stage says, with its name before it."""
+    prefix = f"autosync-{name}: "
+    print(text if text.startswith(prefix) else prefix + text, file=sys.stderr, flush=True)
 
 
 def _has_terminal() -> bool:

@@ -164,7 +164,9 @@ def test_not_running_is_111_and_says_how_it_ended(told: Pipelines) -> None:
 
 def test_a_stale_lock_file_of_nobody_counts_as_not_running(told: Pipelines, home: Path) -> None:
     for name, content in (("empty", ""), ("cut", '{"pid": 1, "sta'), ("strange", '["a"]')):
-        (home / "state" / "autosync" / name).mkdir(parents=True)
+        (home / "state").mkdir(exist_ok=True)
+        (home / "state" / "autosync").mkdir(mode=0o700, exist_ok=True)
+        (home / "state" / "autosync" / name).mkdir(mode=0o700)
         (home / "state" / "autosync" / name / "lock").write_text(content)
     assert told.ask("status").returncode == 111
     up(told)
