@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from autosync_common.errors import UserError
 from autosync_common.settings import VcsConfig
-from autosync_vcs.driver import Held, HeldKind, Rejected
+from autosync_vcs.driver import Held, HeldKind, Offline, Rejected
 from autosync_vcs.git.gitdriver import GitDriver
 from autosync_vcs.git.identity import identity
 from autosync_vcs.git.plan import looks_secret
@@ -31,6 +32,7 @@ from tests.helpers.gitbox import (
     try_git,
     write,
 )
+from tests.helpers.waiting import eventually
 
 Open = Callable[..., GitDriver]
 
@@ -239,6 +241,58 @@ def test_a_sha256_repository_goes_all_the_way(opened: Open, tmp_path: Path) -> N
     sync(first)
     assert contents(one) == contents(two)
     assert {"2\n", "3\n", "b\n"} == set(contents(two).values())
+
+
+def test_a_push_that_takes_long_keeps_no_save_from_being_committed(opened: Open, tmp_path: Path) -> None:
+    hub, one, two = make_pair(tmp_path)
+    other = opened(two)
+    write(two, {"b": "1\n"})
+    sync(other)
+    hook = hub / "hooks" / "pre-receive"
+    hook.write_text("#!/bin/sh\ntouch arrived; while test ! -e go; do sleep 0.01; done\n")
+    hook.chmod(0o755)
+    driver = opened(one)
+    driver.fetch()
+    driver.integrate()
+    write(one, {"a": "1\n"})
+    first = driver.commit(None).revision
+    pushed: list[str | None] = []
+    pushing = threading.Thread(target=lambda: pushed.append(driver.push()))
+    pushing.start()
+    eventually((hub / "arrived").exists)
+    write(one, {"a": "2\n"})
+    second = driver.commit(None).revision
+    assert second is not None
+    assert driver.standing().ahead == 2
+    (hub / "go").touch()
+    pushing.join(20)
+    assert pushed == [first]
+    assert driver.standing().ahead == 1
+    assert driver.push() == second
+
+
+def test_closing_ends_a_push_under_way(opened: Open, tmp_path: Path) -> None:
+    hub, one, _ = make_pair(tmp_path)
+    hook = hub / "hooks" / "pre-receive"
+    hook.write_text("#!/bin/sh\ntouch arrived; exec sleep 60\n")
+    hook.chmod(0o755)
+    driver = opened(one)
+    write(one, {"a": "1\n"})
+    driver.commit(None)
+    ends: list[Offline] = []
+
+    def push() -> None:
+        try:
+            driver.push()
+        except Offline as end:
+            ends.append(end)
+
+    pushing = threading.Thread(target=push)
+    pushing.start()
+    eventually((hub / "arrived").exists)
+    driver.close()
+    pushing.join(20)
+    assert ends
 
 
 # Identity

@@ -340,3 +340,13 @@ def test_a_push_under_way_can_be_stopped(tmp_path: Path) -> None:
     assert not pushing.is_alive()
     assert failures
     assert head(hub, "main") != revision
+
+
+def test_a_transfer_without_any_progress_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub, one, _ = make_pair(tmp_path)
+    install_hook(hub, "pre-receive", "exec sleep 60")
+    monkeypatch.setattr("autosync_vcs.git.remote.STALL_TIMEOUT_S", 0.3)
+    with pytest.raises(Offline, match="connection timed out"):
+        remote_of(one).push(commit(one, {"a": "new\n"}))

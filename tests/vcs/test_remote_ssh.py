@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from autosync_common.settings import VcsConfig
 from autosync_vcs.driver import Held, HeldKind, Offline
+from autosync_vcs.git import ssh
+from autosync_vcs.git.gitdriver import GitDriver
 from autosync_vcs.git.remote import Choice, Remote
 from autosync_vcs.git.repository import discover
-from tests.helpers.gitbox import commit, git, head, make_pair
+from tests.helpers.gitbox import commit, git, head, make_pair, write
 from tests.helpers.sshd import SSHD, Sshd
 from tests.helpers.waiting import eventually
 
@@ -181,3 +184,31 @@ def test_a_name_that_nobody_knows_is_waited_for(server: Sshd, work: Path) -> Non
     git(work, "remote", "set-url", "origin", "nobody.invalid:notes.git")
     with pytest.raises(Offline, match=r"nobody\.invalid: its address cannot be found"):
         remote_of(work).fetch()
+
+
+def test_connections_from_before_a_sleep_are_not_used(
+    server: Sshd, work: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = remote_of(work, runtime)
+    remote.fetch()
+    slept = ssh._suspended_s() + 3600
+    monkeypatch.setattr(ssh, "_suspended_s", lambda: slept)
+    remote.fetch()
+    remote.fetch()
+    assert server.logins() == 2
+    remote.hang_up()
+
+
+def test_a_driver_logs_in_once_and_leaves_no_connection_behind(
+    server: Sshd, work: Path, runtime: Path
+) -> None:
+    driver = GitDriver(str(work), VcsConfig(), "here")
+    driver.fetch()
+    for number in range(3):
+        write(work, {"a": f"{number}\n"})
+        driver.commit(None)
+        assert driver.push()
+    assert server.logins() == 1
+    assert list((runtime / "autosync" / "ssh").iterdir())
+    driver.close()
+    eventually(lambda: not list((runtime / "autosync" / "ssh").iterdir()))
