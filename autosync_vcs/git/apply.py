@@ -316,9 +316,9 @@ class Apply:
     def _remove_stages(self, rounds: Iterable[Iterable[Planned]]) -> None:
         places = [planned.place for each in rounds for planned in each]
         own = os.path.join(self._repository.state_dir, b"stage")
-        checkout.discard(own, len(places))
-        for place in {os.path.join(self._repository.top, checkout.HIDDEN), *places} - {own}:
-            checkout.remove(place)
+        hidden = os.path.join(self._repository.top, checkout.HIDDEN, b"stage")
+        for place in {own, hidden, *places}:
+            checkout.clear(self._repository, place, len(places))
 
     def _revisit_into(self, result: _Result, now: str) -> None:
         if not displaced.waiting(self._repository):

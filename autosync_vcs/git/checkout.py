@@ -1,7 +1,7 @@
 """Writes whole files beside the working copy, as git would check them out, ready to be swapped in.
 
 A stage is a directory on the file system of its targets: below git's own directory, or, for what lies on
-another one, a hidden directory at the root of that. Attributes are those of the commit that comes: git
+another one, in a hidden directory at the root of that. Attributes are those of the commit that comes: git
 works on an empty directory with an index that holds only what is wanted, and reads them from there.
 """
 
@@ -21,7 +21,8 @@ from autosync_vcs.git.process import Git, GitFailed
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.swap import sync_file_system
 
-HIDDEN = b".autosync-stage"
+HIDDEN = b".autosync-aside"
+"""What is beside git's own directory the state directory; git ignores it."""
 SPARE_BYTES = 16 << 20
 TRASH = b"trash-"
 MANY_FILES = 64
@@ -35,13 +36,16 @@ class Places:
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
-        self._own = os.path.join(repository.state_dir, b"stage")
         os.makedirs(repository.state_dir, exist_ok=True)
         self._own_device = os.stat(repository.state_dir).st_dev
         self._by_directory: dict[bytes, bytes] = {}
 
     def of(self, path: bytes) -> bytes:
         """Give the absolute path of the stage for a path that may not exist yet."""
+        return os.path.join(self.home(path), b"stage")
+
+    def home(self, path: bytes) -> bytes:
+        """Give the directory for what is ours, on the file system where a path is or will be."""
         directory = os.path.dirname(path)
         if directory not in self._by_directory:
             self._by_directory[directory] = self._find(directory)
@@ -55,17 +59,37 @@ class Places:
         existing = [each for each in chain if os.path.isdir(each) and not os.path.islink(each.rstrip(b"/"))]
         device = os.stat(existing[-1]).st_dev
         if device == self._own_device:
-            return self._own
+            return self._repository.state_dir
         root = next(each for each in existing if os.stat(each).st_dev == device)
         return os.path.join(root.rstrip(b"/"), HIDDEN)
 
 
-def prepare_place(place: bytes) -> None:
-    """Make a stage, which git ignores where it lies in the working copy."""
-    os.makedirs(place, exist_ok=True)
-    if os.path.basename(place) == HIDDEN:
-        with open(os.path.join(place, b".gitignore"), "wb") as file:
-            file.write(b"*\n")
+def make(repository: Repository, directory: bytes) -> None:
+    """Make a directory in a home, which git ignores where it lies in the working copy."""
+    os.makedirs(directory, exist_ok=True)
+    home = directory
+    while home != repository.state_dir and len(home) > 1:
+        if os.path.basename(home) == HIDDEN:
+            with open(os.path.join(home, b".gitignore"), "wb") as file:
+                file.write(b"*\n")
+            return
+        home = os.path.dirname(home)
+
+
+def clear(repository: Repository, place: bytes, files: int) -> None:
+    """Remove a stage of so many files, and its home where nothing else is in it.
+
+    Many are removed by a thread, since to free them takes as long as to write them.
+    """
+    home = os.path.dirname(place)
+    if files <= MANY_FILES or home != repository.state_dir or not os.path.lexists(place):
+        remove(place)
+    else:
+        trash = os.path.join(home, TRASH + secrets.token_hex(4).encode())
+        os.rename(place, trash)
+        threading.Thread(target=remove, args=(trash,), name="trash", daemon=True).start()
+    if os.path.basename(home) == HIDDEN and os.path.isdir(home) and os.listdir(home) == [b".gitignore"]:
+        remove(home)
 
 
 def check_space(repository: Repository, entries: Mapping[bytes, Entry]) -> None:
@@ -173,21 +197,11 @@ def _sync(directory: bytes, paths: Collection[bytes]) -> None:
                 os.close(fd)
 
 
-def discard(place: bytes, files: int) -> None:
-    """Remove a stage; many files by a thread, since to free them takes as long as to write them."""
-    if files <= MANY_FILES or not os.path.lexists(place):
-        remove(place)
-        return
-    trash = os.path.join(os.path.dirname(place), TRASH + secrets.token_hex(4).encode())
-    os.rename(place, trash)
-    threading.Thread(target=remove, args=(trash,), name="trash", daemon=True).start()
-
-
 def empty_trash(repository: Repository) -> None:
-    """Remove what a thread that was killed left."""
+    """Remove what was left when we were killed."""
     with suppress(FileNotFoundError):
         for name in os.listdir(repository.state_dir):
-            if name.startswith(TRASH):
+            if name.startswith((TRASH, b"merge-", b"attributes-")):
                 remove(os.path.join(repository.state_dir, name))
 
 

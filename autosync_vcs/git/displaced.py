@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
+from autosync_vcs.git.checkout import Places, make
 from autosync_vcs.git.journal import Step, pack_step, unpack_step
 from autosync_vcs.git.look import file_id, look
 from autosync_vcs.git.repository import Repository
@@ -125,16 +126,19 @@ def _let_wait(repository: Repository, displaced: Displaced) -> None:
     device = os.lstat(displaced.file).st_dev
     file = os.path.join(base, token)
     if os.stat(base).st_dev != device:
-        file = os.path.join(os.path.dirname(os.path.dirname(displaced.file)), b"waiting-" + token)
+        aside = os.path.join(Places(repository).home(displaced.step.path), b"displaced")
+        make(repository, aside)
+        file = os.path.join(aside, token)
     fields = {
         "file": base64.b64encode(file).decode(),
         "step": pack_step(displaced.step),
         "expected": displaced.expected,
         "since": time.time(),
     }
-    with open(file + b".new", "w", encoding="ascii") as record:
+    beside = os.path.join(base, token + b".new")
+    with open(beside, "w", encoding="ascii") as record:
         json.dump(fields, record)
-    os.replace(file + b".new", os.path.join(base, token + b".json"))
+    os.replace(beside, os.path.join(base, token + b".json"))
     os.rename(displaced.file, file)
 
 

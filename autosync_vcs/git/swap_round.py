@@ -98,7 +98,7 @@ class SwapRound:
     def _stage(
         self, place: bytes, entries: Mapping[bytes, Entry], attributes: Mapping[bytes, Entry]
     ) -> None:
-        checkout.prepare_place(place)
+        checkout.make(self._repository, place)
         checkout.remove(os.path.join(place, self._number))
         os.makedirs(os.path.join(place, self._number, b"old"))
         files = os.path.join(place, self._number, b"new")
@@ -251,6 +251,8 @@ class SwapRound:
             exchange(stage, name, parent, name)
             out = self._look(stage, name)
             if out and out.signature.inode == staged.signature.inode and out.same(staged):
+                file = os.path.join(self._places.of(step.path), self._number, b"new", step.path)
+                self.displaced.append(Displaced(file, Step(step.path, step.new, step.new), staged.raw))
                 return
             exchange(stage, name, parent, name)
         self._keep_staged(step, b"new")
@@ -400,7 +402,8 @@ def keep(repository: Repository, file: bytes, path: bytes) -> bytes:
     base = os.path.join(repository.state_dir, b"kept")
     os.makedirs(base, exist_ok=True)
     if os.stat(base).st_dev != device:
-        base = os.path.join(checkout.Places(repository).of(path), b"kept")
+        base = os.path.join(checkout.Places(repository).home(path), b"kept")
+        checkout.make(repository, base)
     day = time.strftime("%Y%m%d-%H%M%S").encode()
     number = 0
     while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.apply import Applied, Apply, apply, revisit
 from autosync_vcs.git.names import check_names, fold
 from autosync_vcs.git.repository import Repository, discover
+from tests.helpers.disks import small_disk
 from tests.helpers.gitbox import Files, commit, git, head, is_clean, make_repository, write
 
+__all__ = ["small_disk"]
 LINES = "".join(f"{number}\n" for number in range(12))
 
 
@@ -332,6 +335,64 @@ def test_an_unborn_branch_takes_what_comes(tmp_path: Path, elsewhere: Path) -> N
     assert head(fresh) == head(elsewhere)
     assert applied_.conflicts == ()
     assert git(fresh, "status", "--porcelain") == "?? mine"
+
+
+def test_a_working_copy_on_another_file_system_than_its_metadata(
+    tmp_path: Path, small_disk: Path, elsewhere: Path
+) -> None:
+    place = small_disk / "here"
+    git(tmp_path, "clone", "-q", "--separate-git-dir", str(tmp_path / "meta"), str(elsewhere), str(place))
+    new = coming(elsewhere, place, {"a.txt": "A\n", "d/b.txt": None, "x/y": "y\n", "my.key": "theirs\n"})
+    (tmp_path / "meta" / "info" / "exclude").write_text("*.key\n")
+    write(place, {"my.key": "secret\n"})
+    with (place / "a.txt").open("a") as log:
+        result = apply(discover(str(place)), head(place), new)
+        log.write("late\n")
+    assert result.kept == (b"my.key",)
+    assert (place / "x" / "y").read_text() == "y\n"
+    assert is_clean(place)
+    revisit(discover(str(place)))
+    assert (place / "a.txt").read_text() == "a\nlate\n"
+    assert [path.read_text() for path in place.glob("a.conflict-*")] == ["A\n"]
+    assert [path.read_text() for path in place.rglob(".autosync-aside/kept/*/my.key")] == ["secret\n"]
+
+
+def test_nothing_of_ours_stays_in_a_working_copy_on_another_file_system(
+    tmp_path: Path, small_disk: Path, elsewhere: Path
+) -> None:
+    place = small_disk / "here"
+    git(tmp_path, "clone", "-q", "--separate-git-dir", str(tmp_path / "meta"), str(elsewhere), str(place))
+    apply(discover(str(place)), head(place), coming(elsewhere, place, {"a.txt": "A\n"}))
+    assert sorted(path.name for path in place.iterdir()) == [".git", "a.txt", "d"]
+
+
+def test_a_directory_on_another_file_system_is_served_too(
+    repository: Repository, place: Path, small_disk: Path, elsewhere: Path
+) -> None:
+    mounted = place / "d" / "e"
+    subprocess.run(("mount", "--bind", str(small_disk), str(mounted)), check=True)
+    try:
+        write(mounted, {"c.txt": LINES})
+        applied(repository, place, coming(elsewhere, place, {"d/e/c.txt": "C\n", "a.txt": "A\n"}))
+        assert (mounted / "c.txt").read_text() == "C\n"
+        assert (place / "a.txt").read_text() == "A\n"
+        assert is_clean(place)
+    finally:
+        subprocess.run(("umount", "-l", str(mounted)), check=True)
+
+
+def test_a_linked_worktree_and_longer_ids_work_as_well(tmp_path: Path) -> None:
+    main = tmp_path / "main"
+    main.mkdir()
+    git(main, "init", "-q", "--object-format=sha256", "-b", "main")
+    commit(main, {"a.txt": "a\n"}, "first")
+    git(main, "worktree", "add", "-q", "-b", "linked", str(tmp_path / "linked"))
+    linked = tmp_path / "linked"
+    old, new = head(linked), commit(main, {"a.txt": "A\n", "b.txt": "b\n"}, "second")
+    apply(discover(str(linked)), old, new)
+    assert head(linked) == new
+    assert (linked / "b.txt").read_text() == "b\n"
+    assert is_clean(linked)
 
 
 # A program that has a file open

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,8 +22,10 @@ from autosync_vcs.git.apply import apply, recover
 from autosync_vcs.git.journal import Journal
 from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.repository import discover
+from tests.helpers.disks import resize, small_disk
 from tests.helpers.gitbox import clone, commit, git, head, make_repository, try_git, write
 
+__all__ = ["small_disk"]
 ROOT = Path(apply_module.__file__).parent
 SOURCES = [
     ROOT / name
@@ -184,24 +185,6 @@ def test_a_second_kill_during_the_recovery_does_no_harm(tmp_path: Path) -> None:
     situation.check_done()
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system in memory; ``mount -o remount,size=`` changes its size."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(
-        ("mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(place)), check=False, capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("only root may mount a file system")
-    yield place
-    subprocess.run(("umount", "-l", str(place)), check=True)
-
-
-def resize(place: Path, size: int) -> None:
-    subprocess.run(("mount", "-o", f"remount,size={size}", str(place)), check=True)
-
-
 def test_a_disk_that_is_full_at_any_moment_loses_nothing(
     tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +212,7 @@ def test_a_disk_that_is_full_at_any_moment_loses_nothing(
 
 def test_too_little_room_is_told_before_anything_is_done(tmp_path: Path, small_disk: Path) -> None:
     situation = Situation(tmp_path).copied(small_disk)
+    resize(small_disk, 16 << 20)
     with pytest.raises(Held) as held:
         apply(discover(str(situation.place)), situation.old, situation.new)
     assert held.value.kind is HeldKind.SPACE
