@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from autosync_xmpp.link import CertificateRefused, LinkBroken
-from autosync_xmpp.scram import ServerNotProven
+from autosync_xmpp.scram import ServerNotProven, Unusable
 
 
 class Kind(enum.Enum):
@@ -66,6 +66,8 @@ def of_authentication(account: Named, reason: Exception | str) -> Failure:
         return Failure(
             Kind.REFUSED, account.domain, f"{reason}: it does not know the password", UNTIL_CHANGED
         )
+    if isinstance(reason, Unusable):
+        return Failure(Kind.REFUSED, account.bare, str(reason), UNTIL_CHANGED)
     if isinstance(reason, str) and reason in _REFUSALS:
         return Failure(Kind.REFUSED, account.bare, _REFUSALS[reason], UNTIL_CHANGED)
     if isinstance(reason, str):

@@ -22,12 +22,13 @@ from typing import Literal
 from autosync_common.loop import Loop, Timer
 from autosync_common.messages import XmppState
 from autosync_common.settings import XmppConfig
+from autosync_xmpp.authentication import Account
 from autosync_xmpp.credentials import PasswordUnavailable, password_of
 from autosync_xmpp.dial import Target, Unreachable, dial, targets
 from autosync_xmpp.failures import Failure, Kind
 from autosync_xmpp.link import Link, verifying_context
 from autosync_xmpp.notices import RESOURCE_PREFIX, Notice, Notices, Pushed, Received
-from autosync_xmpp.session import Account, Session, Timing
+from autosync_xmpp.session import Session, Timing
 
 MIN_RETRY_S = 1.0
 MAX_RETRY_S = 300.0

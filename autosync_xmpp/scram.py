@@ -33,6 +33,10 @@ class ScramError(Exception):
     """The exchange must not go on; ``str()`` says why."""
 
 
+class Unusable(ScramError):
+    """The name or password cannot be one."""
+
+
 class ServerNotProven(ScramError):
     """The server did not show that it knows the password: it may be somebody else."""
 
@@ -87,7 +91,10 @@ class Scram:
 
 
 def prepared(text: str) -> str:
-    """Bring a name or password into the form that both sides compute with (SASLprep, RFC 4013)."""
+    """Bring a name or password into the form that both sides compute with (SASLprep, RFC 4013).
+
+    Raises ``Unusable``.
+    """
     mapped = "".join(
         " " if stringprep.in_table_c12(one) else one for one in text if not stringprep.in_table_b1(one)
     )
@@ -98,14 +105,14 @@ def prepared(text: str) -> str:
         stringprep.in_table_c7, stringprep.in_table_c8, stringprep.in_table_c9,
     )  # fmt: skip
     if any(test(one) for one in normal for test in prohibited):
-        raise ScramError("the name or password has a character that no password may have")
+        raise Unusable("the name or password has a character that no password may have")
     right_to_left = any(stringprep.in_table_d1(one) for one in normal)
     if right_to_left and not (
         stringprep.in_table_d1(normal[0])
         and stringprep.in_table_d1(normal[-1])
         and not any(stringprep.in_table_d2(one) for one in normal)
     ):
-        raise ScramError("the name or password mixes directions of writing")
+        raise Unusable("the name or password mixes directions of writing")
     return normal
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from autosync_xmpp import scram, stream
+from autosync_xmpp.authentication import Account, Authentication, NotSafe
 from autosync_xmpp.failures import Failure, Kind, of_authentication, of_binding, of_link, of_stream
 from autosync_xmpp.link import Link, LinkBroken
 from autosync_xmpp.notices import Notice, Received, clean
@@ -51,21 +52,6 @@ class Step(enum.Enum):
     BINDING = "an address of our own"
     ONLINE = "nothing"
     CLOSED = "nothing any more"
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Who logs in, and with what."""
-
-    user: str
-    domain: str
-    password: str
-    resource: str
-    allow_plain: bool = False
-
-    @property
-    def bare(self) -> str:
-        return f"{self.user}@{self.domain}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +94,7 @@ class Session:
         self._link, self._account, self._context = link, account, context
         self._listener, self._timing, self._now = listener, timing or Timing(), now
         self._step = Step.OPENING
-        self._scram: scram.Scram | None = None
+        self._authentication = Authentication(account)
         self._answers: dict[str, Callable[[Node], None]] = {}
         self._heard = 0
         self._heard_at = self._began_at = now()
@@ -203,7 +189,7 @@ class Session:
             return
         try:
             action()
-        except _Ended as ended:
+        except (_Ended, NotSafe) as ended:
             self._end(ended.failure)
         except LinkBroken as error:
             self._end(of_link(self._account.domain, error))
@@ -306,23 +292,9 @@ class Session:
             raise _Ended(_no_tls(self._account.domain))
         offer = features.getTag("mechanisms", namespace=NS_SASL)
         offered = [one.getData().strip() for one in offer.getTags("mechanism")] if offer else []
-        mechanism = scram.best(offered)
         self._step = Step.AUTHENTICATING
-        if mechanism is not None:
-            self._scram = scram.Scram(mechanism, self._account.user, self._account.password)
-            self._say_sasl("auth", self._scram.first(), mechanism)
-        elif "PLAIN" in offered and self._account.allow_plain:
-            said = f"\0{scram.prepared(self._account.user)}\0{scram.prepared(self._account.password)}"
-            self._say_sasl("auth", said.encode(), "PLAIN")
-        else:
-            raise _Ended(
-                Failure(
-                    Kind.UNSAFE,
-                    self._account.domain,
-                    "it offers no login that keeps the password secret; the password was not sent",
-                    "`allow_plain = yes` in [xmpp] sends it, inside TLS" if "PLAIN" in offered else "",
-                )
-            )
+        mechanism, first = self._authentication.start(offered)
+        self._write_raw(stream.sasl("auth", first, mechanism))
 
     def _take_sasl(self, node: Node) -> None:
         name = node.getName()
@@ -332,20 +304,10 @@ class Session:
             raise _Ended(of_authentication(self._account, stream.condition(node)))
         said = stream.decoded(node)
         if name == "challenge":
-            if self._scram is None:
-                raise Broken("it asks for more than the password")
-            if said.startswith(b"v="):
-                self._scram.verify(said)
-                self._say_sasl("response", b"")
-            else:
-                self._say_sasl("response", self._scram.final(said))
-            return
-        if self._scram is not None and not self._scram.verified:
-            self._scram.verify(said)
-        self._step = Step.OPENING_AGAIN
-
-    def _say_sasl(self, name: str, data: bytes, mechanism: str = "") -> None:
-        self._write_raw(stream.sasl(name, data, mechanism))
+            self._write_raw(stream.sasl("response", self._authentication.answer(said)))
+        else:
+            self._authentication.accept(said)
+            self._step = Step.OPENING_AGAIN
 
     def _bind(self, features: Node) -> None:
         self._step = Step.BINDING

@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from autosync_xmpp.authentication import Account
 from autosync_xmpp.failures import Failure
 from autosync_xmpp.link import Link, verifying_context
 from autosync_xmpp.notices import Received
-from autosync_xmpp.session import Account, Session, Timing
+from autosync_xmpp.session import Session, Timing
 
 PASSWORD = "correct horse, b\u00e4ttery=staple"
 

@@ -33,6 +33,13 @@ def test_a_wrong_password_is_refused_for_good(prosody: Prosody) -> None:
     assert str(failure) == "anna@localhost: wrong password; not tried again until the configuration changes"
 
 
+def test_a_password_that_cannot_be_one_is_refused_before_it_is_sent(prosody: Prosody) -> None:
+    for password in ("bell\x07", "not utf-8: \udcff"):
+        failure = failed(Party(prosody.port, prosody.cafile, password=password))
+        assert (failure.kind, failure.subject) == (Kind.REFUSED, "anna@localhost")
+        assert "a character that no password may have" in failure.reason
+
+
 def test_an_account_that_is_not_there_looks_like_a_wrong_password(prosody: Prosody) -> None:
     assert failed(Party(prosody.port, prosody.cafile, user="nobody")).kind is Kind.REFUSED
 
