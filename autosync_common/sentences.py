@@ -37,6 +37,7 @@ VERBS: Mapping[str, str] = {
 ORDER = ("added", "modified", "renamed", "removed")
 SHOWN_DIGITS = 7
 PATH_WIDTH = 60
+LATE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def event(message: Message, names: Mapping[str, str], *, again: bool = False) ->
         return Event("pushed", name, f"{many(payload.commits, 'commit')} to {payload.url}")
     if isinstance(payload, VcsPulled):
         origin = f", from {payload.from_host}" if payload.from_host else ""
-        late = f", {payload_age(message.at, payload.saved_at)}" if payload.saved_at else ""
+        late = lateness(message.at, payload.saved_at)
         word = "merged" if payload.merged else "pulled"
         said = f"{subject(payload.changes, payload.total)}{origin}{late}"
         return Event(word, name, said, short(payload.after))
@@ -151,8 +152,11 @@ def _told(state: XmppState) -> Event:
     return Event("offline", "-", f"xmpp {state.jid}" + (f": {state.reason}" if state.reason else ""))
 
 
-def payload_age(now: float, saved_at: float) -> str:
-    return f"{duration(max(0.0, now - saved_at))} after it was committed"
+def lateness(now: float, committed_at: float | None) -> str:
+    """Say how late a commit came, where that is worth a word: git's times are whole seconds."""
+    if committed_at is None or now - committed_at < LATE_S:
+        return ""
+    return f", {duration(now - committed_at)} after it was committed"
 
 
 def short(revision: str) -> str:

@@ -177,7 +177,7 @@ def unplugged_hub(stage: Stage) -> None:
     Path(stage.hub).rename(away)
     for number in range(3):
         stage.anna.save(f"offline-{number}.txt", f"{number}\n")
-    stage.wait(lambda: stage.anna.status()["repositories"][0]["state"] == "offline", "not seen as offline")
+    stage.wait(lambda: stage.anna.events("offline"), "not seen as offline")
     Path(away).rename(stage.hub)
     plugged = time.time()
     stage.anna.autosync("sync")

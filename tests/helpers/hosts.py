@@ -33,6 +33,7 @@ _KEPT = (
     "PYTHONDONTWRITEBYTECODE",
     "COVERAGE_PROCESS_START",
 )
+# Two hosts of one person: a first synchronisation asks where other people commit.
 _GIT_CONFIGURATION = """\
 [user]
 \tname = {name}
@@ -54,7 +55,7 @@ class Host:
         self.stdout = self.home / "stdout"
         self.process: subprocess.Popen[bytes] | None = None
         self.home.mkdir(parents=True)
-        (self.home / ".gitconfig").write_text(_GIT_CONFIGURATION.format(name=name))
+        (self.home / ".gitconfig").write_text(_GIT_CONFIGURATION)
         self.runtime = Path(tempfile.mkdtemp(prefix="as-"))
         """With a short name: a socket's path has room for 107 bytes."""
 
