@@ -24,6 +24,8 @@ from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 from autosync_vcs.crash import crash_point
+from autosync_vcs.driver import Held, HeldKind
+from autosync_vcs.git.index_file import IndexFile, NotUnderstood, Patch, TreePatch, is_sound
 from autosync_vcs.git.index_lock import IndexLock
 from autosync_vcs.git.process import Git
 from autosync_vcs.git.repository import Repository, head, trust_index
@@ -158,6 +160,61 @@ def refresh(repository: Repository, prepared: Prepared, paths: Iterable[bytes]) 
     if lines:
         git = with_index(repository, prepared.path)
         git("add", "--refresh", "--pathspec-from-file=-", "--pathspec-file-nul", input=lines, allow=(0, 1))
+
+
+def prepare_in_place(
+    repository: Repository, patches: Iterable[Patch], trees: Mapping[bytes, TreePatch]
+) -> Prepared:
+    """Prepare an index in which only entries that exist are changed, without git.
+
+    Raises ``NotUnderstood`` for an index, or an entry, that only git can change.
+    """
+    source = index_path(repository)
+    base = identity(source)
+    try:
+        with open(source, "rb") as file:
+            content = IndexFile(file.read(), repository.object_format).change(patches, trees)
+    except FileNotFoundError:
+        raise NotUnderstood("no index") from None
+    if base is None or identity(source) != base:
+        raise NotUnderstood("it changes right now")
+    os.makedirs(repository.state_dir, exist_ok=True)
+    target = os.path.join(repository.state_dir, b"index.new")
+    _write(target, content, base.mtime_ns)
+    return Prepared(target, base)
+
+
+def patch(repository: Repository, prepared: Prepared, patches: Iterable[Patch]) -> None:
+    """Give entries of a prepared index the stat data of their files. Raises ``NotUnderstood``."""
+    beside = identity(prepared.path)
+    assert beside is not None
+    with open(prepared.path, "rb") as file:
+        content = IndexFile(file.read(), repository.object_format).change(patches, {})
+    _write(prepared.path, content, beside.mtime_ns)
+
+
+def _write(path: bytes, content: bytes, mtime_ns: int) -> None:
+    with open(path, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.utime(path, ns=(mtime_ns, mtime_ns))
+        os.fsync(file.fileno())
+
+
+def check_sound(repository: Repository, path: bytes) -> None:
+    """Raise ``Held`` for an index that is torn or overwritten: git reads nonsense from such a one."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except FileNotFoundError:
+        return
+    if not is_sound(content, repository.object_format):
+        place = os.fsdecode(repository.git_dir)
+        raise Held(
+            HeldKind.REPOSITORY,
+            f"git's index in {place} is damaged, after a power cut perhaps",
+            f"rm {place}/index && git reset (no file is touched)",
+        )
 
 
 def unchanged(repository: Repository, prepared: Prepared) -> bool:

@@ -150,6 +150,12 @@ class Objects:
             self._trees[oid] = self._read_tree(oid)
         return self._trees[oid]
 
+    def tree_id(self, commit: str) -> str:
+        """Give the id of a commit's tree."""
+        helper = self._helper(_READ)
+        helper.ask(b"info %s^{tree}\n" % commit.encode())
+        return helper.line().split()[0].decode()
+
     def make_tree(self, tree: Tree) -> str:
         """Write a tree; git puts it into its order and refuses objects that are not there."""
         records = [

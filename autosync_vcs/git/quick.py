@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from autosync_vcs.git import index
 from autosync_vcs.git.attributes import Attributes
 from autosync_vcs.git.index import Entry
+from autosync_vcs.git.index_file import NotUnderstood, Patch, TreePatch
 from autosync_vcs.git.judging import Limits
 from autosync_vcs.git.objects import TREE_MODE, HelperDied, Leaf, Objects
 from autosync_vcs.git.process import Git
@@ -23,7 +24,7 @@ from autosync_vcs.git.quarantine import Quarantine, look_of
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.scan import Looker, parents
 from autosync_vcs.git.staging import Difference, Draft, Update
-from autosync_vcs.git.trees import lookup
+from autosync_vcs.git.trees import build, lookup
 
 PATHS_AT_MOST = 2000
 HASHED_SINGLY = 50
@@ -110,13 +111,7 @@ class Quick:
             raise NotPlain
         plan = self._plan(view, settings, paths)
         new, pending = self._hashed(plan, settings)
-        differences = [Difference(path, leaf, None) for path, leaf in plan.gone.items()]
-        differences += [
-            Difference(path, plan.hash[path][1], leaf)
-            for path, leaf in new.items()
-            if leaf != plan.hash[path][1]
-        ]
-        return self._drafted(head, sorted(differences, key=lambda one: one.path), pending)
+        return self._drafted(view, plan, new, pending)
 
     def landed(self, draft: Draft, head: str) -> None:
         """Take note that a draft made here has become HEAD and the index."""
@@ -142,6 +137,7 @@ class Quick:
             raise NotPlain
         if self._view is None or self._view.seen != seen[:3] or self._view.head != head:
             git = self._repository.git()
+            index.check_sound(self._repository, index.index_path(self._repository))
             flagged = frozenset(index.tags(git))
             asked = git("diff-index", "--cached", "--name-only", "-z", "--no-renames", head)
             self._view = View(seen[:3], head, flagged, frozenset(asked.stdout.split(b"\0")[:-1]))
@@ -224,7 +220,7 @@ class Quick:
             return self._hashed_by_git(plan)
         new, pending = {}, set()
         look = Looker(self._repository)
-        for path, (seen, leaf) in plan.hash.items():
+        for path, (seen, leaf) in list(plan.hash.items()):
             now: os.stat_result | None = seen
             for _ in range(ROUNDS):
                 before = now
@@ -234,6 +230,7 @@ class Quick:
                 now = _looked(look, path)
                 if now is not None and look_of(now) == look_of(before):
                     new[path] = Leaf(_mode(before, leaf, settings), oid)
+                    plan.hash[path] = (before, leaf)
                     break
             else:
                 pending.add(path)
@@ -283,25 +280,72 @@ class Quick:
 
     # The index beside
 
-    def _drafted(self, head: str, differences: list[Difference], pending: frozenset[bytes]) -> Draft:
-        entries = [Entry(one.new.mode, one.new.oid, one.path) for one in differences if one.new]
-        gone = [one.path for one in differences if not one.new]
+    def _drafted(
+        self, view: View, plan: _Plan, new: Mapping[bytes, Leaf], pending: frozenset[bytes]
+    ) -> Draft:
+        gone = [Difference(path, leaf, None) for path, leaf in plan.gone.items()]
+        differences = gone + [
+            Difference(path, plan.hash[path][1], leaf)
+            for path, leaf in new.items()
+            if leaf != plan.hash[path][1]
+        ]
         if not differences:
             prepared = index.Prepared(b"", index.identity(index.index_path(self._repository)))
             return Draft(prepared, (), everything=False, touched=False, pending=pending)
-        prepared = index.prepare(self._repository, entries, gone)
-        index.refresh(self._repository, prepared, [entry.path for entry in entries])
-        if self._view is None or prepared.base is None or prepared.base[:3] != self._view.seen:
+        differences.sort(key=lambda one: one.path)
+        tree = build(self._objects, view.head, {one.path: one.new for one in differences})
+        stats = {one.path: plan.hash[one.path][0] for one in differences if one.new}
+        prepared = self._prepared(view, tree, differences, stats)
+        if prepared.base is None or prepared.base[:3] != view.seen:
             raise NotPlain
-        installed = index.identity(prepared.path)
         return Draft(
             prepared,
             tuple(differences),
             everything=False,
             touched=True,
             pending=pending,
-            installed=installed,
+            installed=index.identity(prepared.path),
+            tree=tree,
         )
+
+    def _prepared(
+        self,
+        view: View,
+        tree: str,
+        differences: Sequence[Difference],
+        stats: Mapping[bytes, os.stat_result],
+    ) -> index.Prepared:
+        """Prepare the index: changed where it stands if all entries are there already, else by git."""
+        if all(one.old and one.new for one in differences):
+            patches = [
+                Patch(one.path, one.old, one.new, stats[one.path])
+                for one in differences
+                if one.old and one.new
+            ]
+            with contextlib.suppress(NotUnderstood):
+                return index.prepare_in_place(
+                    self._repository, patches, self._trees(view, tree, differences)
+                )
+        entries = [Entry(one.new.mode, one.new.oid, one.path) for one in differences if one.new]
+        prepared = index.prepare(
+            self._repository, entries, [one.path for one in differences if not one.new]
+        )
+        try:
+            patches = [Patch(one.path, one.new, one.new, stats[one.path]) for one in differences if one.new]
+            index.patch(self._repository, prepared, patches)
+        except NotUnderstood:
+            index.refresh(self._repository, prepared, [entry.path for entry in entries])
+        return prepared
+
+    def _trees(self, view: View, tree: str, differences: Iterable[Difference]) -> Mapping[bytes, TreePatch]:
+        """Give the trees that change, by their directory."""
+        root = self._objects.tree_id(view.head)
+        trees = {b"": TreePatch(root, tree)}
+        for directory in {parent for one in differences for parent in parents(one.path)}:
+            old, new = lookup(self._objects, root, directory), lookup(self._objects, tree, directory)
+            if old is not None and new is not None:
+                trees[directory] = TreePatch(old.oid, new.oid)
+        return trees
 
 
 def _check_plain(path: bytes, view: View) -> None:

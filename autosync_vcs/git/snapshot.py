@@ -31,7 +31,8 @@ from autosync_vcs.git.staging import Difference, Draft, Staging
 from autosync_vcs.git.trees import build
 from autosync_vcs.git.trouble import held_by
 
-ATTEMPTS = 5
+PAUSES_S = (0.0, 0.01, 0.03, 0.1, 0.3)
+"""After each attempt that somebody else's change of the index spoilt."""
 LOCK_WAIT_S = 10.0
 
 
@@ -79,10 +80,11 @@ class Snapshots:
         try:
             if dry_run:
                 return self._rehearse(selection, age_s)
-            for _ in range(ATTEMPTS):
+            for pause_s in PAUSES_S:
                 done = self._attempt(selection, age_s)
                 if done is not None:
                     return done
+                time.sleep(pause_s)
         except GitFailed as failure:
             raise held_by(self._repository, failure) from None
         except HelperDied as death:
@@ -97,6 +99,13 @@ class Snapshots:
     def confirm(self) -> None:
         """Let the next commit take the deletions that are held."""
         self._staging.confirmed = True
+
+    def warm_up(self) -> None:
+        """Do now what the next commit would have to wait for; between commits, when there is time."""
+        with contextlib.suppress(GitFailed, NotPlain, OSError, Held):
+            self._objects.refresh()
+            self._objects.warm_up()
+            self._quick.refresh(head(self._repository).id)
 
     def idle(self) -> None:
         """End the helpers; they come back with the next commit."""
@@ -137,6 +146,7 @@ class Snapshots:
 
     def _draft(self, at: Head, selection: Selection, settle_s: float) -> Draft:
         if selection.paths is not None:
+            self._objects.warm_up()
             try:
                 return self._quick.draft(at.id, selection.paths)
             except (NotPlain, GitFailed, HelperDied):
@@ -159,6 +169,8 @@ class Snapshots:
         return head(self._repository)
 
     def _tree(self, draft: Draft, at: Head) -> str:
+        if draft.tree is not None:
+            return draft.tree
         if draft.everything:
             return index.with_index(self._repository, draft.prepared.path).line("write-tree")
         return build(self._objects, at.id, {one.path: one.new for one in draft.differences})

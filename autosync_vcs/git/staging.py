@@ -55,6 +55,8 @@ class Draft:
     notes: tuple[str, ...] = ()
     installed: Identity | None = None
     """What the index will look like, where that is needed."""
+    tree: str | None = None
+    """The commit's tree, where it has been made already."""
 
 
 class Staging:
@@ -81,6 +83,7 @@ class Staging:
         prepared = index.copy_index(self._repository)
         if prepared.base is None and head is not None:
             raise _no_index(self._repository)
+        index.check_sound(self._repository, prepared.path)
         git = index.with_index(self._repository, prepared.path)
         try:
             judged = self.judged(git, selection, settle_s, moving)

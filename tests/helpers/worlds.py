@@ -118,6 +118,8 @@ TEXTS = [
 ]
 
 
+CALM = {"index.version": "2", "filter.up.clean": "tr a-z A-Z", "filter.up.smudge": "cat"}
+
 Environment = Mapping[str, str]
 _NONE: Environment = {}
 
@@ -133,6 +135,8 @@ class World:
         self._made = 0
         place.mkdir(parents=True)
         pick = self.random
+        self.calm = pick.random() < 0.5
+        """Whether there is nothing special: most repositories of most people."""
         format_ = pick.choice(("sha1", "sha1", "sha1", "sha256"))
         self.git("init", "-q", "-b", "main", f"--object-format={format_}")
         settings = {
@@ -146,7 +150,7 @@ class World:
             "filter.up.clean": "tr a-z A-Z",
             "filter.up.smudge": "cat",
         }
-        for name, value in settings.items():
+        for name, value in (CALM if self.calm else settings).items():
             self.git("config", name, value)
         for _ in range(pick.randrange(3, 25)):
             self.write_somewhere()
@@ -179,7 +183,8 @@ class World:
     def edit(self, count: int) -> None:
         """Do some of what people and programs do."""
         for _ in range(count):
-            self.random.choices(list(self.ACTIONS.keys()), list(self.ACTIONS.values()))[0](self)
+            weights = {**self.ACTIONS, **self.CALM_ACTIONS} if self.calm else self.ACTIONS
+            self.random.choices(list(weights.keys()), list(weights.values()))[0](self)
 
     # What people do to files
 
@@ -419,6 +424,10 @@ class World:
         rewrite_index: 1,
         exclude: 1,
     }
+    CALM_ACTIONS: Mapping[Callable[[World], None], int] = {
+        edit_one: 60, write_rules: 0, intend: 0, flag: 0, untrack: 0, force: 0, exclude: 0,
+        rewrite_index: 0, stage: 1, stage_and_edit: 0,
+    }  # fmt: skip
 
 
 def status(world: World, environment: Environment = _NONE) -> bytes:

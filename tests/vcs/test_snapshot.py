@@ -1,0 +1,486 @@
+"""Commits of what a person saved, whatever else is the matter in the working copy."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from autosync_common.messages import Change
+from autosync_vcs.driver import Held, HeldKind
+from autosync_vcs.git.ignored import Ignored
+from autosync_vcs.git.judging import Limits
+from autosync_vcs.git.repository import discover
+from autosync_vcs.git.snapshot import Snapshots
+from tests.helpers.gitbox import commit, git, head, is_clean, make_repository, tree, write
+from tests.helpers.waiting import eventually
+
+FILES = {"a.txt": "one\n", "d/b.txt": "two\n", "d/c.txt": "three\n"}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return make_repository(tmp_path / "notes", FILES)
+
+
+def snapshots_of(place: Path, **options: object) -> Snapshots:
+    return Snapshots(discover(str(place)), host="laptop", lock_wait_s=0.05, **options)  # type: ignore[arg-type]
+
+
+Paths = Callable[..., list[bytes] | None]
+
+
+@pytest.fixture(params=["scan", "given"])
+def paths(request: pytest.FixtureRequest) -> Paths:
+    """Give what to commit: everything that differs, or the paths that the test changed."""
+
+    def choose(*given: str) -> list[bytes] | None:
+        return None if request.param == "scan" else [os.fsencode(path) for path in given]
+
+    return choose
+
+
+# What is said of it
+
+
+def test_a_saved_file_is_committed_with_a_message_that_says_so(place: Path, paths: Paths) -> None:
+    snapshots = snapshots_of(place)
+    write(place, {"a.txt": "more\n"})
+    done = snapshots.commit(paths("a.txt"))
+    assert done.revision == head(place)
+    assert done.changes == (Change("a.txt", "written"),)
+    assert git(place, "log", "-1", "--format=%s|%an <%ae>") == "a.txt modified|Anna Test <anna@example.org>"
+    assert "Autosync-Host: laptop" in git(place, "log", "-1", "--format=%(trailers)")
+    assert is_clean(place)
+
+
+def test_nothing_is_committed_where_nothing_differs(place: Path, paths: Paths) -> None:
+    before = head(place)
+    (place / "a.txt").touch()
+    assert snapshots_of(place).commit(paths("a.txt", "gone")).revision is None
+    assert head(place) == before
+
+
+def test_the_first_commit_of_a_repository(tmp_path: Path, paths: Paths) -> None:
+    place = make_repository(tmp_path / "new")
+    write(place, FILES)
+    done = snapshots_of(place).commit(paths(*FILES))
+    assert set(tree(place)) == set(FILES)
+    assert done.message.startswith("3 added\n")
+    assert is_clean(place)
+
+
+def test_a_renamed_file_is_told_as_renamed(place: Path, paths: Paths) -> None:
+    (place / "a.txt").rename(place / "z.txt")
+    done = snapshots_of(place).commit(paths("a.txt", "z.txt"))
+    assert done.changes == (Change("z.txt", "renamed", "a.txt"),)
+
+
+def test_the_author_is_guessed_and_told_once_where_git_knows_none(place: Path, home: Path) -> None:
+    (home / "gitconfig").write_text("")
+    snapshots = snapshots_of(place)
+    write(place, {"a.txt": "more\n"})
+    assert any("user.name" in note for note in snapshots.commit(None).notes)
+    assert "@laptop>" in git(place, "log", "-1", "--format=%an <%ae>")
+    write(place, {"a.txt": "still more\n"})
+    assert not snapshots.commit(None).notes
+
+
+def test_a_program_of_the_users_writes_the_message(place: Path) -> None:
+    command = (
+        f'{sys.executable} -c \'import json,sys; print(len(json.load(sys.stdin)["changes"]), "by me")\''
+    )
+    write(place, {"a.txt": "more\n", "new": ""})
+    snapshots_of(place, message_command=command).commit(None)
+    assert git(place, "log", "-1", "--format=%s") == "2 by me"
+
+
+def test_a_message_program_that_fails_does_not_stop_the_commit(place: Path) -> None:
+    write(place, {"a.txt": "more\n"})
+    done = snapshots_of(place, message_command="exit 3").commit(None)
+    assert git(place, "log", "-1", "--format=%s") == "a.txt modified"
+    assert done.notes == ("commitmessagecmd: it ended with status 3; the usual message is used",)
+
+
+def test_a_rehearsal_changes_nothing(place: Path) -> None:
+    before = head(place)
+    write(place, {"a.txt": "more\n", "new": "", "d/b.txt": None})
+    done = snapshots_of(place).commit(None, dry_run=True)
+    assert set(done.changes) == {
+        Change("a.txt", "written"),
+        Change("new", "created"),
+        Change("d/b.txt", "removed"),
+    }
+    assert head(place) == before
+
+
+# Only what was asked for
+
+
+def test_what_is_staged_elsewhere_stays_staged(place: Path) -> None:
+    write(place, {"a.txt": "more\n", "d/b.txt": "staged\n", "d/new.txt": "staged\n"})
+    git(place, "add", "d")
+    snapshots_of(place).commit([b"a.txt"])
+    assert git(place, "status", "--porcelain") == "M  d/b.txt\nA  d/new.txt"
+
+
+def test_a_staged_removal_is_kept_and_the_ignored_file_stays(place: Path) -> None:
+    write(place, {".gitignore": "a.txt\n"})
+    git(place, "rm", "-q", "--cached", "a.txt")
+    snapshots_of(place).commit(None)
+    assert set(tree(place)) == {".gitignore", "d/b.txt", "d/c.txt"}
+    assert (place / "a.txt").exists()
+    assert is_clean(place)
+
+
+def test_a_directory_that_appeared_or_vanished_counts_with_all_below(place: Path) -> None:
+    (place / "d").rename(place / "e")
+    snapshots_of(place).commit([b"d", b"e"])
+    assert set(tree(place)) == {"a.txt", "e/b.txt", "e/c.txt"}
+    assert is_clean(place)
+
+
+def test_only_the_synced_part_of_a_repository_is_committed(place: Path) -> None:
+    write(place, {"a.txt": "outside\n", "d/b.txt": "inside\n", "e.txt": "staged outside\n"})
+    git(place, "add", "e.txt")
+    snapshots = Snapshots(discover(str(place / "d")), host="laptop")
+    assert snapshots.commit(None).changes == (Change("d/b.txt", "written"),)
+    assert snapshots.commit([b"a.txt"]).revision is None
+    assert git(place, "status", "--porcelain") == " M a.txt\nA  e.txt"
+
+
+def test_sparse_and_assumed_files_are_not_taken_for_deleted(place: Path, paths: Paths) -> None:
+    git(place, "update-index", "--skip-worktree", "a.txt")
+    git(place, "update-index", "--assume-unchanged", "d/b.txt")
+    write(place, {"a.txt": None, "d/b.txt": None, "d/c.txt": "more\n"})
+    done = snapshots_of(place).commit(paths("a.txt", "d/b.txt", "d/c.txt"))
+    assert done.changes == (Change("d/c.txt", "written"),)
+    assert git(place, "ls-files", "-v") == "S a.txt\nh d/b.txt\nH d/c.txt"
+
+
+def test_a_sparse_checkout_loses_nothing(place: Path) -> None:
+    git(place, "sparse-checkout", "set", "--cone", "d")
+    commit(place, {"d/b.txt": "x\n"})
+    git(place, "sparse-checkout", "set", "--cone", "elsewhere")
+    write(place, {"a.txt": "more\n"})
+    snapshots_of(place).commit([b"a.txt", b"d/b.txt", b"d"])
+    snapshots_of(place).commit(None)
+    assert set(tree(place)) == set(FILES)
+    assert is_clean(place)
+
+
+def test_a_linked_worktree_commits_on_its_own_branch(place: Path, tmp_path: Path, paths: Paths) -> None:
+    before = head(place)
+    git(place, "worktree", "add", "-q", "-b", "other", str(tmp_path / "linked"))
+    write(tmp_path / "linked", {"a.txt": "more\n"})
+    done = snapshots_of(tmp_path / "linked").commit(paths("a.txt"))
+    assert head(place, "other") == done.revision
+    assert head(place) == before
+    assert is_clean(tmp_path / "linked")
+
+
+# What is left out
+
+
+def test_editors_and_configured_names_are_left_out_unless_tracked(place: Path, paths: Paths) -> None:
+    commit(place, {"kept~": "tracked\n"})
+    files = {"kept~": "more\n", ".a.txt.swp": "", "b~": "", "build/x": "", "x.o": "", "real": ""}
+    write(place, files)
+    limits = Limits(Ignored(["build", "*.o"]))
+    done = snapshots_of(place, limits=limits).commit(paths(*files))
+    assert {change.path for change in done.changes} == {"kept~", "real"}
+
+
+def test_editors_names_are_taken_where_that_is_switched_off(place: Path) -> None:
+    write(place, {"b~": ""})
+    limits = Limits(Ignored(editor_files=False))
+    assert snapshots_of(place, limits=limits).commit(None).changes == (Change("b~", "created"),)
+
+
+def test_ignored_files_are_left_out_and_ignored_but_tracked_ones_followed(
+    place: Path, paths: Paths
+) -> None:
+    commit(place, {".gitignore": "*.txt\n"})
+    write(place, {"a.txt": "tracked\n", "x.txt": "ignored\n", ":(top)y.txt": "", "z": ""})
+    done = snapshots_of(place).commit(paths("a.txt", "x.txt", ":(top)y.txt", "z"))
+    assert set(done.changes) == {Change("a.txt", "written"), Change("z", "created")}
+
+
+def test_a_nested_repository_is_left_alone_and_told_once(place: Path) -> None:
+    make_repository(place / "nest", {"inner": "x\n"})
+    make_repository(place / "empty")
+    write(place, {"a.txt": "more\n"})
+    snapshots = snapshots_of(place)
+    done = snapshots.commit(None)
+    assert done.changes == (Change("a.txt", "written"),)
+    assert {note.split()[0] for note in done.notes} == {"nest", "empty"}
+    assert snapshots.commit([b"nest/inner", b"nest"]).revision is None
+    assert not snapshots.commit(None).notes
+
+
+def test_a_submodule_is_followed_as_git_does(place: Path, tmp_path: Path) -> None:
+    inner = make_repository(tmp_path / "inner", {"x": "1\n"})
+    git(place, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(inner), "sub")
+    git(place, "commit", "-q", "-m", "a submodule")
+    new = commit(place / "sub", {"x": "2\n"})
+    write(place / "sub", {"y": "dirty\n"})
+    snapshots = snapshots_of(place)
+    assert snapshots.commit([b"sub/x", b"sub/y"]).revision is None
+    snapshots.commit(None)
+    assert tree(place)["sub"] == f"160000 {new}"
+
+
+# What cannot be taken does not stop the rest
+
+
+def test_a_fifo_in_the_place_of_a_file_is_quarantined(place: Path, paths: Paths) -> None:
+    write(place, {"a.txt": None, "d/b.txt": "more\n"})
+    os.mkfifo(place / "a.txt")
+    snapshots = snapshots_of(place)
+    done = snapshots.commit(paths("a.txt", "d/b.txt"))
+    assert done.changes == (Change("d/b.txt", "written"),)
+    assert [bad.path for bad in done.quarantined] == [b"a.txt"]
+    (place / "a.txt").unlink()
+    write(place, {"a.txt": "well again\n"})
+    healed = snapshots.commit(paths("a.txt"))
+    assert healed.changes == (Change("a.txt", "written"),)
+    assert not healed.quarantined
+
+
+def test_poison_among_many_is_found(place: Path) -> None:
+    git(place, "config", "filter.bad.clean", "false")
+    git(place, "config", "filter.bad.required", "true")
+    write(place, {".gitattributes": "poison* filter=bad\n", "poison1": "x\n", "poison2": "x\n"})
+    write(place, {f"many/{number:03}": f"{number}\n" for number in range(100)})
+    done = snapshots_of(place).commit(None)
+    assert len(done.changes) == 101
+    assert {bad.path for bad in done.quarantined} == {b"poison1", b"poison2"}
+
+
+def test_poison_is_tried_again_as_soon_as_it_looks_different(place: Path) -> None:
+    git(place, "config", "filter.bad.clean", "grep good")
+    git(place, "config", "filter.bad.required", "true")
+    write(place, {".gitattributes": "poison filter=bad\n", "poison": "x\n"})
+    snapshots = snapshots_of(place)
+    snapshots.commit(None)
+    assert [bad.path for bad in snapshots.commit(None).quarantined] == [b"poison"]
+    write(place, {"poison": "good\n"})
+    done = snapshots.commit(None)
+    assert done.changes == (Change("poison", "created"),)
+    assert not done.quarantined
+
+
+def test_a_name_that_git_refuses_is_quarantined(place: Path, paths: Paths) -> None:
+    write(place, {"x/.GIT/config": "evil\n", "a.txt": "more\n"})
+    done = snapshots_of(place).commit(paths("x/.GIT/config", "a.txt"))
+    assert {change.path for change in done.changes} == {"a.txt"}
+
+
+def test_a_file_that_is_too_large_is_quarantined(place: Path, paths: Paths) -> None:
+    write(place, {"a.txt": "x" * 2000, "big": "x" * 2000, "small": "x"})
+    done = snapshots_of(place, limits=Limits(max_file_size=1000)).commit(paths("a.txt", "big", "small"))
+    assert done.changes == (Change("small", "created"),)
+    assert {bad.path for bad in done.quarantined} == {b"a.txt", b"big"}
+    assert "max_file_size" in done.quarantined[0].reason
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is unreadable to root")
+def test_an_unreadable_file_is_quarantined(place: Path, paths: Paths) -> None:
+    write(place, {"a.txt": "more\n", "d/b.txt": "more\n"})
+    (place / "a.txt").chmod(0)
+    done = snapshots_of(place).commit(paths("a.txt", "d/b.txt"))
+    assert done.changes == (Change("d/b.txt", "written"),)
+    assert [bad.path for bad in done.quarantined] == [b"a.txt"]
+
+
+def test_a_young_file_waits_in_a_scan_only(place: Path) -> None:
+    write(place, {"a.txt": "more\n"})
+    snapshots = snapshots_of(place)
+    assert snapshots.commit(None, settle_s=3600).pending == (b"a.txt",)
+    assert snapshots.commit([b"a.txt"], settle_s=3600).revision is not None
+
+
+def test_a_file_behind_a_link_is_gone_and_the_link_is_kept(
+    place: Path, paths: Paths, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    write(outside, {"b.txt": "secret\n", "c.txt": "secret\n"})
+    for name in ("b.txt", "c.txt"):
+        (place / "d" / name).unlink()
+    (place / "d").rmdir()
+    (place / "d").symlink_to(outside)
+    snapshots_of(place).commit(paths("d", "d/b.txt", "d/c.txt"))
+    assert set(tree(place)) == {"a.txt", "d"}
+    assert tree(place)["d"].startswith("120000 ")
+    assert is_clean(place)
+
+
+def test_an_edit_that_restored_size_and_time_is_committed_when_it_was_told(place: Path) -> None:
+    before = (place / "a.txt").stat()
+    git(place, "update-index", "--refresh")
+    write(place, {"a.txt": "two\n"})
+    os.utime(place / "a.txt", ns=(before.st_atime_ns, before.st_mtime_ns))
+    done = snapshots_of(place).commit([b"a.txt"])
+    assert done.changes == (Change("a.txt", "written"),)
+    assert git(place, "show", "HEAD:a.txt") == "two"
+
+
+# What looks like an accident
+
+
+def test_very_many_deletions_are_held_and_the_rest_goes_on(place: Path) -> None:
+    commit(place, {f"photos/{number}": "x" for number in range(80)})
+    for photo in (place / "photos").iterdir():
+        photo.unlink()
+    write(place, {"a.txt": "more\n"})
+    snapshots = snapshots_of(place)
+    done = snapshots.commit(None)
+    assert done.changes == (Change("a.txt", "written"),)
+    assert "80 of 83 files deleted at once" in done.quarantined[0].reason
+    snapshots.confirm()
+    assert len(snapshots.commit(None).changes) == 80
+    assert not snapshots.commit(None).quarantined
+
+
+def test_many_files_that_became_empty_are_held(place: Path) -> None:
+    commit(place, {f"n{number}": f"text {number}\n" for number in range(8)})
+    write(place, {f"n{number}": "" for number in range(8)} | {"a.txt": "more\n"})
+    done = snapshots_of(place).commit(None)
+    assert done.changes == (Change("a.txt", "written"),)
+    assert "8 files that became empty" in done.quarantined[0].reason
+
+
+def test_a_clone_without_checkout_is_not_taken_for_emptied(place: Path, tmp_path: Path) -> None:
+    git(tmp_path, "clone", "-q", "--no-checkout", str(place), "bare-minimum")
+    with pytest.raises(Held) as held:
+        snapshots_of(tmp_path / "bare-minimum").commit(None)
+    assert held.value.kind is HeldKind.REPOSITORY
+
+
+def test_a_damaged_index_is_held_with_the_way_out(place: Path, paths: Paths) -> None:
+    index = place / ".git" / "index"
+    index.write_bytes(index.read_bytes()[:40])
+    write(place, {"a.txt": "more\n"})
+    with pytest.raises(Held) as held:
+        snapshots_of(place).commit(paths("a.txt"))
+    assert held.value.kind is HeldKind.REPOSITORY
+    assert "index" in held.value.reason
+
+
+# Others at work
+
+
+@pytest.mark.parametrize("state", ["MERGE_HEAD", "rebase-merge", "CHERRY_PICK_HEAD", "BISECT_LOG"])
+def test_nothing_is_committed_into_an_operation_of_the_users(place: Path, state: str) -> None:
+    before = head(place)
+    (place / ".git" / state).write_text(before + "\n")
+    write(place, {"a.txt": "more\n"})
+    with pytest.raises(Held) as held:
+        snapshots_of(place).commit([b"a.txt"])
+    assert held.value.kind is HeldKind.OPERATION
+    assert head(place) == before
+
+
+def test_a_lock_of_the_users_git_holds_the_commit_and_harms_nothing(place: Path, paths: Paths) -> None:
+    before = head(place)
+    snapshots = snapshots_of(place)
+    write(place, {"a.txt": "more\n"})
+    (place / ".git" / "index.lock").touch()
+    with pytest.raises(Held) as held:
+        snapshots.commit(paths("a.txt"))
+    assert held.value.kind is HeldKind.LOCK
+    assert head(place) == before
+    (place / ".git" / "index.lock").unlink()
+    assert snapshots.commit(paths("a.txt")).revision == head(place)
+    assert is_clean(place)
+
+
+def test_helpers_are_started_anew_after_a_garbage_collection(place: Path) -> None:
+    snapshots = snapshots_of(place)
+    for round_ in range(4):
+        write(place, {"a.txt": f"{round_}\n", "d/b.txt": f"{round_ % 2}\n"})
+        assert snapshots.commit([b"a.txt", b"d/b.txt"]).revision
+        git(place, "reflog", "expire", "--expire=all", "--all")
+        git(place, "gc", "-q", "--prune=now")
+        git(place, "fsck", "--strict")
+    assert is_clean(place)
+
+
+def test_a_user_who_commits_by_hand_all_the_time_loses_nothing(place: Path) -> None:
+    """Both commit at once, each other files; every content of either ends in the one history."""
+    script = (
+        'i=0; while [ $i -lt 40 ]; do i=$((i+1)); echo "user $i" > user.txt; git add user.txt 2>/dev/null'
+        ' && git commit -q -m "user $i" -- user.txt 2>/dev/null; done; echo end > user.txt'
+    )
+    user = subprocess.Popen(("sh", "-c", script), cwd=place, stdout=subprocess.DEVNULL)
+    snapshots = Snapshots(discover(str(place)), host="laptop")
+    contents: list[str] = []
+    while user.poll() is None:
+        contents.append(f"{len(contents)}\n")
+        write(place, {"a.txt": contents[-1]})
+        eventually(lambda: committed(snapshots, [b"a.txt"]))
+    snapshots.commit(None)
+    history = git(place, "log", "--format=%H", "--", "a.txt").split()
+    assert {git(place, "show", f"{one}:a.txt") + "\n" for one in history} == {*contents, "one\n"}
+    assert git(place, "show", "HEAD:user.txt") == "end"
+    git(place, "fsck", "--strict")
+    assert is_clean(place)
+
+
+def committed(snapshots: Snapshots, paths: list[bytes]) -> bool:
+    """Commit, unless git's lock of somebody else is in the way for too long."""
+    try:
+        return snapshots.commit(paths).revision is not None
+    except Held as held:
+        assert held.kind is HeldKind.LOCK, held.reason
+        return False
+
+
+def test_files_that_change_while_they_are_read_are_committed_in_the_end(place: Path) -> None:
+    script = (
+        "import os,sys\n"
+        "for i in range(300):\n"
+        "    with open('log','ab') as f: f.write(b'x'*5000)\n"
+        "    with open('log','r+b') as f: f.truncate(1)\n"
+        "    with open('new','wb') as f: f.write(b'%d'%i)\n"
+        "    os.rename('new','swapped')\n"
+        "    if i%3: os.unlink('swapped')\n"
+    )
+    writer = subprocess.Popen((sys.executable, "-c", script), cwd=place)
+    snapshots = snapshots_of(place)
+    turn = 0
+    while writer.poll() is None:
+        turn += 1
+        snapshots.commit(None if turn % 2 else [b"log", b"new", b"swapped"])
+    eventually(lambda: not snapshots.commit([b"log", b"swapped", b"new"]).pending)
+    snapshots.commit(None)
+    assert not (place / ".git" / "index.lock").exists()
+    assert git(place, "show", "HEAD:log") == "x"
+    git(place, "fsck", "--strict")
+    assert is_clean(place)
+
+
+def test_the_helpers_end_when_it_is_closed(place: Path) -> None:
+    snapshots = snapshots_of(place)
+    write(place, {"a.txt": "more\n"})
+    snapshots.commit([b"a.txt"])
+    assert children_in(place)
+    snapshots.idle()
+    assert not children_in(place)
+
+
+def children_in(place: Path) -> list[str]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").readlink() == place and stat.S_ISDIR(process.stat().st_mode):
+                found.append((process / "cmdline").read_text())
+        except OSError:
+            continue
+    return [words for words in found if words]
