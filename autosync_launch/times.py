@@ -25,7 +25,7 @@ def moment(text: str, now: float) -> float:
     here = datetime.datetime.fromtimestamp(now)
     day, clock = _split(words)
     try:
-        date = _date(day, here.date())
+        date = _date(day or ("today" if clock else ""), here.date())
         time = datetime.time.fromisoformat(clock) if clock else datetime.time()
     except ValueError:
         raise UserError(f"--since={text}", "is no time", f"one of {SHAPES}") from None
@@ -62,7 +62,7 @@ def _split(words: str) -> tuple[str, str]:
 
 
 def _date(day: str, today: datetime.date) -> datetime.date:
-    if day in ("", "today"):
+    if day == "today":
         return today
     if day == "yesterday":
         return today - datetime.timedelta(days=1)

@@ -134,12 +134,19 @@ def filtered(pipelines: Pipelines, home: Path) -> Pipelines:
 
 
 def parts(pipelines: Pipelines) -> dict[str, int]:
-    """Give the newest process of each of the three parts."""
-    return {
-        "in": pipelines.pids("tap-in")[-1],
-        "out": pipelines.pids("tap-out")[-1],
-        "filter": int((pipelines.here / "filter.pid").read_text()),
-    }
+    """Wait until all three parts run; give the newest process of each."""
+    file = pipelines.here / "filter.pid"
+
+    def found() -> dict[str, int]:
+        taps = {side: pipelines.pids(f"tap-{side}")[-1:] for side in ("in", "out")}
+        own = file.read_text().strip() if file.exists() else ""
+        return (
+            {"in": taps["in"][0], "out": taps["out"][0], "filter": int(own)}
+            if own and all(taps.values())
+            else {}
+        )
+
+    return eventually(found)
 
 
 def test_a_filter_of_ones_own_stands_between_two_bridges(filtered: Pipelines) -> None:
@@ -154,7 +161,6 @@ def test_a_filter_of_ones_own_stands_between_two_bridges(filtered: Pipelines) ->
 @pytest.mark.parametrize("part", ["in", "out", "filter"])
 def test_when_one_of_the_three_dies_all_are_started_again(filtered: Pipelines, part: str) -> None:
     launcher = filtered.up("--quiet")
-    eventually(lambda: (filtered.here / "heard").exists() and (filtered.here / "filter.pid").exists())
     before = parts(filtered)
     os.kill(before[part], signal.SIGKILL)
     eventually(lambda: len(filtered.pids("tap-out")) == 2, 15.0, launcher.said)
@@ -167,7 +173,6 @@ def test_a_filter_that_reads_nothing_does_not_outlive_the_launcher(filtered: Pip
         filtered, home, f"[coalesce]\ncommand = echo $$ > {filtered.here}/filter.pid; exec sleep 1000\n"
     )
     launcher = filtered.up("--quiet")
-    eventually(lambda: (filtered.here / "filter.pid").exists() and filtered.pids("tap-in"))
     pids = parts(filtered)
     launcher.process.kill()
     eventually(lambda: not any(is_alive(pid) for pid in pids.values()), 15.0)
