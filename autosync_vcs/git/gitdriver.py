@@ -134,8 +134,12 @@ class GitDriver:
     def recover(self) -> Integrated | None:
         with self._explained():
             check_settings(self.repository)
-            self._snapshots.recover()
-            return recover(self.repository)
+            moved = self._snapshots.recover()
+            done = recover(self.repository)
+            if moved or done is not None:
+                self._copies = Copies(self.repository)
+                self._identity = identity(self.repository, head(self.repository).id)
+            return done
 
     def commit(
         self, paths: Collection[bytes] | None, *, settle_s: float = 0.0, dry_run: bool = False
@@ -245,7 +249,8 @@ class GitDriver:
         applied = apply(self.repository, before, after)
         changes = self._told(applied.changes, before, after)
         self._follow(after, changes)
-        if merged:
+        self._included = theirs
+        if merged and base is None:
             self._identity = identity(self.repository, after)
         self._sharing.note_shared()
         origin = incoming.origin(self.repository, before, theirs)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from autosync_common.errors import TemporaryError, UserError
+from autosync_common.sentences import clock
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.process import Git, GitFailed
 
@@ -282,11 +283,11 @@ def operation_in_progress(repository: Repository) -> Held | None:
     for name, operation, ways_out in _OPERATIONS:
         since = _mtime(os.path.join(repository.git_dir, name))
         if since is not None:
-            return _held(f"your {operation} is in progress since {_clock(since)}", ways_out)
+            return _held(f"your {operation} is in progress since {clock(since, time.time())}", ways_out)
     since = _editor_open_since(repository)
     if since is not None:
         return _held(
-            f"your git commit has its editor open since {_clock(since)}",
+            f"your git commit has its editor open since {clock(since, time.time())}",
             "save and close it, or leave it empty",
         )
     if _checked_out(repository) is None:
@@ -326,11 +327,6 @@ def _mtime(path: bytes) -> float | None:
         return os.lstat(path).st_mtime
     except OSError:
         return None
-
-
-def _clock(at: float) -> str:
-    then, today = time.localtime(at), time.localtime()
-    return time.strftime("%H:%M" if then[:3] == today[:3] else "%b %e %H:%M", then)
 
 
 def _has_unmerged(repository: Repository) -> bool:
