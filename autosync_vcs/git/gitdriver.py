@@ -145,15 +145,14 @@ class GitDriver:
         self, paths: Collection[bytes] | None, *, settle_s: float = 0.0, dry_run: bool = False
     ) -> Committed:
         with self._explained():
-            before = self._ready()
+            if self._ready() is None and not dry_run:
+                self._sharing.note_beginning()  # before: the network half may ask at any moment
             returned, notes = (frozenset[bytes](), ()) if dry_run else self._revisited()
             if paths is not None:
                 paths = {*paths, *returned}
             done = self._snapshots.commit(paths, settle_s=settle_s, dry_run=dry_run)
             if done.revision is not None:
                 self._follow(done.revision, done.changes)
-                if before is None:
-                    self._sharing.note_beginning()
             return dataclasses.replace(done, notes=(*notes, *done.notes)) if notes else done
 
     def confirm(self) -> None:

@@ -86,7 +86,7 @@ class Sharing:
             self.note_shared()
 
     def note_beginning(self) -> None:
-        """Note that the first commit of the branch was made here."""
+        """Note that the branch had no commit here; its first one is about to be made."""
         self._write(self._began, self.branch)
 
     # Another name for it at the hub
