@@ -106,7 +106,7 @@ class Sharing:
             if ours is not None and not os.path.exists(self._began):
                 return None
             raise Held(
-                HeldKind.BRANCH,
+                HeldKind.UNRELATED,
                 f"the hub has no branch {self.branch}, but {', '.join(sorted(advertised.branches))}",
                 "git switch one of them, or `branch = NAME` in the configuration",
             )

@@ -114,7 +114,7 @@ def test_of_several_branches_the_user_must_choose_one(opened: Open, trunk: Path,
     work = make_new(trunk, tmp_path / "work")
     with pytest.raises(Held) as held:
         opened(work).fetch()
-    assert held.value.kind is HeldKind.BRANCH
+    assert held.value.kind is HeldKind.UNRELATED
     assert held.value.reason == "the hub has no branch main, but other, trunk"
 
 
