@@ -104,7 +104,12 @@ def recover(repository: Repository) -> Integrated | None:
 
 
 def revisit(repository: Repository) -> Applied | None:
-    """Look again at files that a program had open when they were replaced; see ``Apply.revisit``."""
+    """Look again at files that a program had open when they were replaced; see ``Apply.revisit``.
+
+    To be called before a commit: an apply that an error interrupted is finished here too.
+    """
+    if Journal.read(repository) is not None:
+        return Apply(repository).recover()
     return Apply(repository).revisit()
 
 
@@ -117,8 +122,14 @@ class Apply:
     def apply(self, ref: str, old: str | None, new: str, *, wait_s: float = 10.0) -> Applied:
         """Go from ``old``, where the branch ``ref`` is, to ``new``.
 
-        Raises ``Held`` where it cannot be done now: nothing has changed then, unless it says otherwise.
+        Raises ``Held`` where it cannot be done now; where ``OSError`` comes from the middle, ``recover``
+        finishes it.
         """
+        if Journal.read(self._repository) is not None:
+            raise Held(HeldKind.LOCK, "an interrupted pull is not finished", "that is done first")
+        return self._apply(ref, old, new, wait_s)
+
+    def _apply(self, ref: str, old: str | None, new: str, wait_s: float = 10.0) -> Applied:
         repository = self._repository
         git = neutral(repository)
         before = old or git.line("hash-object", "-w", "-t", "tree", "--stdin")
@@ -150,22 +161,25 @@ class Apply:
             checkout.empty_trash(repository)
             return self.revisit()
         now = head(repository)
-        returned = displaced.Returned([], [])
+        returned = displaced.Returned()
         result = _Result()
         for number, each in enumerate(journal.rounds):
             inner = {above.rstrip(b"/") for planned in each for above in parents(planned.step.path)}
             for planned in each:
                 result.displaced += self._left_over(number, planned, inner, returned)
-        displaced.settle(repository, result.displaced)
-        if now.ref == journal.ref and now.id == journal.old:
+                if number > 0 and self._holds(planned):
+                    returned.raced.append(planned.step)
+        displaced.settle(repository, [*result.displaced, *returned.out])
+        result.displaced.clear()
+        if now.id == journal.new:
+            self._merge_returned(journal, returned, result)
+        elif (now.ref, now.id) == (journal.ref, journal.old):
             self._remove_stages(journal.rounds)
-            applied = self.apply(journal.ref, journal.old, journal.new)
+            applied = self._apply(journal.ref, journal.old, journal.new)
             return _with_kept(applied, returned.kept)
         result.kept += returned.kept
-        result.displaced.clear()
-        if now.id == journal.new and returned.raced:
-            self._rounds(journal, returned.raced, result)
         self._finish(journal, result)
+        self._revisit_into(result, now.id or journal.new)
         return result.applied()
 
     def revisit(self) -> Applied | None:
@@ -265,6 +279,7 @@ class Apply:
         self, journal: Journal, raced: Sequence[Step], result: _Result, first: SwapRound | None = None
     ) -> None:
         """Swap in ``first``, then what is raced merged with what the user has, until all are in place."""
+        journal.rounds[:] = [] if first else [journal.rounds[0] if journal.rounds else []]
         for number in range(0 if first else 1, ROUNDS):
             if number == 0 and first is not None:
                 current = first
@@ -323,19 +338,23 @@ class Apply:
     def _revisit_into(self, result: _Result, now: str) -> None:
         if not displaced.waiting(self._repository):
             return
-        with index.IndexLock(self._repository):
-            returned = displaced.revisit(self._repository)
-            result.kept += returned.kept
-            if not returned.raced:
-                return
-            ref = head(self._repository).ref or ""
-            journal = Journal(ref, now, now)
-            later = _Result()
-            self._rounds(journal, returned.raced, later)
-            result.conflicts += later.conflicts
-            result.kept += later.kept
-            result.dirty |= later.dirty
-        self._finish(journal, later)
+        returned = displaced.revisit(self._repository)
+        result.kept += returned.kept
+        journal = Journal(head(self._repository).ref or "", now, now)
+        later = _Result()
+        self._merge_returned(journal, returned, later)
+        result.conflicts += later.conflicts
+        result.kept += later.kept
+        result.dirty |= later.dirty
+        if journal.rounds:
+            self._finish(journal, later)
+        displaced.forget(self._repository, returned)
+
+    def _merge_returned(self, journal: Journal, returned: displaced.Returned, result: _Result) -> None:
+        """Merge saves that have their names back with the commit, which the branch has reached."""
+        if returned.raced:
+            with index.IndexLock(self._repository):
+                self._rounds(journal, returned.raced, result)
 
     def _left_over(
         self, number: int, planned: Planned, inner: set[bytes], returned: displaced.Returned
@@ -362,6 +381,17 @@ class Apply:
             else:
                 displaced.give_back(self._repository, left, returned)
         return found
+
+    def _holds(self, planned: Planned) -> bool:
+        """Tell whether a path still, or again, holds the save that was about to be merged."""
+        path = planned.step.path
+        with (
+            contextlib.suppress(FileNotFoundError, NotADirectoryError),
+            directory(self._repository.top, os.path.dirname(path)) as parent,
+        ):
+            local = look(parent, os.path.basename(path), self._repository.object_format)
+            return local is not None and planned.believed != "" and local.raw == planned.believed
+        return False
 
     # The index
 

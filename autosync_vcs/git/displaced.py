@@ -14,11 +14,12 @@ import secrets
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from autosync_vcs.crash import crash_point
 from autosync_vcs.git.checkout import Places, make
 from autosync_vcs.git.journal import Step, pack_step, unpack_step
-from autosync_vcs.git.look import file_id, look
+from autosync_vcs.git.look import Local, file_id, look
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.swap import directory, exchange, is_being_written, move
 from autosync_vcs.git.swap_round import Displaced, keep
@@ -29,10 +30,15 @@ BLIND_WAIT_S = 300.0
 
 @dataclass(slots=True)
 class Returned:
-    """``raced``: paths whose late save has its name back; ``kept``: paths whose late save lost it."""
+    """``raced``: paths whose late save has its name back; ``kept``: paths whose late save lost it.
 
-    raced: list[Step]
-    kept: list[bytes]
+    Once what raced is merged the files that came ``out`` for it are displaced, and ``records`` go.
+    """
+
+    raced: list[Step] = field(default_factory=list)
+    kept: list[bytes] = field(default_factory=list)
+    out: list[Displaced] = field(default_factory=list)
+    records: list[bytes] = field(default_factory=list)
 
 
 def settle(repository: Repository, displaced: Iterable[Displaced]) -> None:
@@ -49,13 +55,21 @@ def waiting(repository: Repository) -> bool:
 
 def revisit(repository: Repository) -> Returned:
     """Look at what waits: drop it, leave it, or give a late save its name back."""
-    returned = Returned([], [])
+    returned = Returned()
     for record, displaced, since in list(_records(repository)):
         if not os.path.lexists(displaced.file) or _dropped(repository, displaced, since=since):
             os.unlink(record)
-        elif _is_changed(repository, displaced):
+            continue
+        found = _look(repository, displaced)
+        if found is None or found.raw in ("", displaced.expected):
+            continue
+        returned.records.append(record)
+        if (found.mode, found.raw) == displaced.step.new:  # we were killed after the exchange
+            returned.raced.append(displaced.step)
+            returned.out.append(_out(displaced, found))
+        else:
             give_back(repository, displaced, returned)
-            os.unlink(record)
+            crash_point("displaced: given back")
     return returned
 
 
@@ -77,12 +91,27 @@ def give_back(repository: Repository, displaced: Displaced, returned: Returned) 
         if step.new and (local.mode, local.raw) == step.new:
             exchange(stage, name, parent, target)
             returned.raced.append(step)
-            out = Displaced(displaced.file, Step(step.path, step.new, step.new), local.raw)
-            if not _dropped(repository, out, since=time.time()):
-                _let_wait(repository, out)
+            crash_point("displaced: exchanged back")
+            returned.out.append(_out(displaced, local))
             return
     keep(repository, displaced.file, step.path)
     returned.kept.append(step.path)
+
+
+def _out(displaced: Displaced, new: Local) -> Displaced:
+    """Say that the file of a late save now holds what the commit brought."""
+    step = displaced.step
+    return Displaced(displaced.file, Step(step.path, step.new, step.new), new.raw)
+
+
+def forget(repository: Repository, returned: Returned) -> None:
+    """Drop what ``revisit`` looked at, or let it wait anew."""
+    for each in returned.out:
+        if not _dropped(repository, each, since=time.time()):
+            _let_wait(repository, each)
+    for record in returned.records:
+        with suppress(FileNotFoundError):
+            os.unlink(record)
 
 
 def _dropped(repository: Repository, displaced: Displaced, *, since: float) -> bool:
@@ -111,11 +140,10 @@ def _is_done(repository: Repository, displaced: Displaced, *, since: float) -> b
         os.close(fd)
 
 
-def _is_changed(repository: Repository, displaced: Displaced) -> bool:
+def _look(repository: Repository, displaced: Displaced) -> Local | None:
     here, name = os.path.split(displaced.file)
     with directory(here, b"") as stage:
-        found = look(stage, name, repository.object_format)
-    return found is not None and found.raw != displaced.expected
+        return look(stage, name, repository.object_format)
 
 
 def _let_wait(repository: Repository, displaced: Displaced) -> None:

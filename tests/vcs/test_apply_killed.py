@@ -18,7 +18,7 @@ import pytest
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git import apply as apply_module
 from autosync_vcs.git import checkout
-from autosync_vcs.git.apply import apply, recover
+from autosync_vcs.git.apply import Apply, apply, recover, revisit
 from autosync_vcs.git.journal import Journal
 from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.repository import discover
@@ -31,11 +31,14 @@ SOURCES = [
     ROOT / name
     for name in ("apply.py", "swap_round.py", "displaced.py", "races.py", "index.py", "index_lock.py")
 ]
+LATE_POINTS = ["displaced: exchanged back", "displaced: given back", "apply: race journal written",
+               "apply: exchanged, not judged", "apply: synced", "apply: journal gone"]  # fmt: skip
 POINTS = sorted({
     name
     for source in SOURCES
     for call in re.findall(r"crash_point\(((?:[^()]|\([^()]*\))*)\)", source.read_text())
     for name in re.findall(r'"([^"]+)"', call)
+    if not name.startswith("displaced")
 })  # fmt: skip
 DISK_SIZES = int(os.environ.get("COUNT", "8"))
 PAGE_BYTES = 4096
@@ -166,6 +169,32 @@ def test_killed_at_any_moment_the_next_start_loses_nothing(number: int, tmp_path
     situation.check_whole()
     situation.finish()
     situation.check_done()
+
+
+@pytest.mark.parametrize("point", LATE_POINTS)
+def test_killed_while_a_late_save_comes_back_the_next_start_loses_nothing(
+    point: str, tmp_path: Path
+) -> None:
+    there = make_repository(tmp_path / "there", {"f": LINES})
+    place = clone(there, tmp_path / "here")
+    old, new = head(there), commit(there, {"f": "theirs\n" + LINES}, "new")
+    git(place, "fetch", "-q")
+    with (place / "f").open("a") as log:
+        apply(discover(str(place)), old, new)
+        log.write("late\n")
+    script = SCRIPT.replace("import apply", "import revisit").replace(", sys.argv[2], sys.argv[3]", "")
+    script = script.replace("apply(discover", "revisit(discover")
+    environment = os.environ | {"AUTOSYNC_CRASH_AT": point, "PYTHONPATH": str(ROOT.parent.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(place)], env=environment, check=False, timeout=60
+    )
+    assert done.returncode == -signal.SIGKILL, point
+    repository = discover(str(place))
+    recover(repository)
+    revisit(repository)
+    assert (place / "f").read_text() == "theirs\n" + LINES + "late\n"
+    assert not Apply(repository).waiting
+    assert git(place, "status", "--porcelain").strip() == "M f"
 
 
 def test_a_second_kill_during_the_recovery_does_no_harm(tmp_path: Path) -> None:
