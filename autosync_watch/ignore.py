@@ -6,7 +6,8 @@ may not happen is to skip a name that git would not ignore, and each doubt is de
 - a rule in a form where pathspec and git are known to differ (backslashes, character classes beyond the
   plain ones, control characters, ``**`` inside a name) is *doubtful*: to ignore, it matches nothing; to
   re-include (``!``), it matches everything;
-- a re-including rule matches without regard to case, since ``core.ignoreCase`` may be on;
+- ``core.ignoreCase`` may be on or off: a rule ignores what it matches either way, and re-includes what
+  it matches in one of them (``[^a-c]`` matches less where case does not count);
 - git's structure is kept here, name by name from the top: what lies in an ignored directory is ignored, the
   deeper rule file wins over the higher, the later line over the earlier. pathspec only translates the
   pattern of one name, asked about bytes (as Latin-1), as git does it.
@@ -226,18 +227,23 @@ def _rule(line: str) -> Rule | None:
     return Rule(includes, directories_only, anchored, segments)
 
 
-def _name_match(pattern: str, any_case: bool) -> NameMatch:
+def _name_match(pattern: str, includes: bool) -> NameMatch:
     """Give what matches one name against the pattern of one. Raises ``ValueError`` for a doubtful one."""
     if pattern.count("*") > STARS or not _PLAIN_NAME.fullmatch(pattern):
         raise ValueError(pattern)
     if pattern == "*":
         return bool
-    flags = re.DOTALL | (re.IGNORECASE if any_case else 0)
     try:
         text, _ = GitIgnoreSpecPattern.pattern_to_regex(pattern)
-        return re.compile(str(text), flags).fullmatch
+        exact = re.compile(str(text), re.DOTALL).fullmatch
+        folded = re.compile(str(text), re.DOTALL | re.IGNORECASE).fullmatch
     except re.error as error:
         raise ValueError(pattern) from error
+    if "[" not in pattern:
+        return folded if includes else exact
+    if includes:
+        return lambda name: exact(name) or folded(name)
+    return lambda name: exact(name) and folded(name)
 
 
 def _all_match(segments: Sequence[Segment], names: Sequence[str]) -> bool:

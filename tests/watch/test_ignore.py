@@ -155,6 +155,15 @@ def test_a_line_that_says_nothing_is_no_rule(line: bytes) -> None:
     assert parse(line) == ()
 
 
+@pytest.mark.parametrize("case", ["true", "false"])
+def test_a_class_that_excludes_means_less_where_case_does_not_count(tmp_path: Path, case: str) -> None:
+    root = make_repository(tmp_path / "root")
+    found = make_tree(root, ["B", "d", "x/B", "x/d"])
+    write(root, {".gitignore": "/[^a-c]\n/x/*\n!/x/[^a-c]\n"})
+    git(root, "config", "core.ignoreCase", case)
+    assert skipped(root, found) <= ignored_by_git(root, found)
+
+
 def test_a_rule_file_that_is_a_symlink_is_no_rule_file_as_for_git(tmp_path: Path) -> None:
     root = make_repository(tmp_path / "root")
     found = make_tree(root, ["a.o"])
