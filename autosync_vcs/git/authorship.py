@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from autosync_common.messages import Change
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git import message
+from autosync_vcs.git.hooks import Hooks
 from autosync_vcs.git.objects import Objects
 from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.repository import Repository, author
@@ -37,6 +38,7 @@ class Authorship:
         objects: Objects,
         host: str,
         message_command: str | None = None,
+        hooks: Hooks | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         """``now`` gives UTC seconds."""
@@ -44,6 +46,7 @@ class Authorship:
         self._objects = objects
         self._host = host
         self._message_command = message_command
+        self._hooks = hooks
         self._now = now
         self._identity: _Identity | None = None
         self._notes: list[str] = []
@@ -60,10 +63,12 @@ class Authorship:
     def commit(self, tree: str, parent: str | None, changes: Sequence[Change]) -> tuple[str, str]:
         """Write a commit object; give its id and the message. No reference knows it yet.
 
-        Raises ``Held`` where it cannot be signed.
+        Raises ``Held`` where it cannot be signed, or a hook refuses.
         """
         who = self._who()
         text = message.with_trailers(self._text(changes), self._host)
+        if self._hooks:
+            text = self._hooks.message(self._repository.git(), text)
         if who.signs:
             return self._signed(who, tree, parent, text), text
         seconds = int(self._now())

@@ -172,8 +172,7 @@ def prepare_in_place(
     source = index_path(repository)
     base = identity(source)
     try:
-        with open(source, "rb") as file:
-            content = IndexFile(file.read(), repository.object_format).change(patches, trees)
+        content = IndexFile(_read(source), repository.object_format).change(patches, trees)
     except FileNotFoundError:
         raise NotUnderstood("no index") from None
     if base is None or identity(source) != base:
@@ -188,12 +187,18 @@ def patch(repository: Repository, prepared: Prepared, patches: Iterable[Patch]) 
     """Give entries of a prepared index the stat data of their files. Raises ``NotUnderstood``."""
     beside = identity(prepared.path)
     assert beside is not None
-    with open(prepared.path, "rb") as file:
-        content = IndexFile(file.read(), repository.object_format).change(patches, {})
+    content = IndexFile(_read(prepared.path), repository.object_format).change(patches, {})
     _write(prepared.path, content, beside.mtime_ns)
 
 
-def _write(path: bytes, content: bytes, mtime_ns: int) -> None:
+def _read(path: bytes) -> bytearray:
+    with open(path, "rb", buffering=0) as file:
+        content = bytearray(os.fstat(file.fileno()).st_size)
+        size = file.readinto(content)
+    return content[:size] if size != len(content) else content
+
+
+def _write(path: bytes, content: bytearray, mtime_ns: int) -> None:
     with open(path, "wb") as file:
         file.write(content)
         file.flush()

@@ -51,9 +51,9 @@ class TreePatch(NamedTuple):
 class IndexFile:
     """The bytes of an index that is changed in memory."""
 
-    def __init__(self, content: bytes, object_format: str) -> None:
-        """Raises ``NotUnderstood``."""
-        self._content = bytearray(content)
+    def __init__(self, content: bytes | bytearray, object_format: str) -> None:
+        """A ``bytearray`` is changed itself. Raises ``NotUnderstood``."""
+        self._content = content if isinstance(content, bytearray) else bytearray(content)
         self._hash = hashlib.new(object_format)
         self._id_size = self._hash.digest_size
         if len(content) < _HEADER.size + self._id_size:
@@ -63,7 +63,7 @@ class IndexFile:
             raise NotUnderstood("another version")
         self._trees_at = self._found_trees()
 
-    def change(self, patches: Iterable[Patch], trees: Mapping[bytes, TreePatch]) -> bytes:
+    def change(self, patches: Iterable[Patch], trees: Mapping[bytes, TreePatch]) -> bytearray:
         """Give the index with these entries, and the trees of these directories, changed.
 
         ``trees`` has each directory above each entry whose id changes. Raises ``NotUnderstood``.
@@ -74,7 +74,7 @@ class IndexFile:
             if path in trees:
                 self._change_id(oid_at, *trees[path])
         self._seal()
-        return bytes(self._content)
+        return self._content
 
     def _change_entry(self, patch: Patch) -> None:
         length = min(len(patch.path), _LONGEST_NAME)

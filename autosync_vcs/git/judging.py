@@ -113,14 +113,14 @@ class Judge:
 
 def guard(answer: Answer, judged: Judged, repository: Repository, git: Git) -> None:
     """Hold back what looks like an accident: very many files deleted or emptied at once."""
-    place = repository.prefix.rstrip(b"/") or b"."
-    if len(judged.remove) > DELETIONS_AT_ONCE:
-        tracked = git("ls-files", "-z", "--", os.fsdecode(place)).stdout.count(b"\0")
-        if len(judged.remove) > tracked * DELETED_SHARE:
-            words = (
-                f"{len(judged.remove):,} of {tracked:,} files deleted at once; none of this is committed"
-            )
-            judged.bad[place] = (f"{words} until you say yes (autosync confirm)", None)
+    gone = len(judged.remove) - len(judged.created)  # what was only moved is there again
+    if gone > DELETIONS_AT_ONCE:
+        part = os.fsdecode(repository.prefix.rstrip(b"/") or b".")
+        tracked = git("ls-files", "-z", "--", part).stdout.count(b"\0")
+        if gone > tracked * DELETED_SHARE:
+            words = f"{len(judged.remove):,} of {tracked:,} files deleted at once; none of this is"
+            reason = f"{words} committed until you say yes (autosync confirm)"
+            judged.bad[repository.prefix + b"."] = (reason, None)
             judged.remove.clear()
     empty = [one.path for one in answer.found if _is_emptied(one, judged.add.get(one.path))]
     if len(empty) > EMPTIED_AT_ONCE:

@@ -45,8 +45,8 @@ class Quarantine:
         return path in self._cases
 
     def due(self) -> Collection[bytes]:
-        """Give the paths whose time has come."""
-        return [path for path, case in self._cases.items() if self._now() >= case.due]
+        """Give the paths whose time has come; what has no look of its own waits for a scan."""
+        return [path for path, case in self._cases.items() if case.look and self._now() >= case.due]
 
     def settle(self, covered: Callable[[bytes], bool], bad: Collection[bytes]) -> None:
         """Let go of the paths that were looked at (``covered``) and are not ``bad`` any more."""

@@ -14,12 +14,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from autosync_vcs.git import index
-from autosync_vcs.git.attributes import Attributes
 from autosync_vcs.git.index import Entry
 from autosync_vcs.git.index_file import NotUnderstood, Patch, TreePatch
 from autosync_vcs.git.judging import Limits
 from autosync_vcs.git.objects import TREE_MODE, HelperDied, Leaf, Objects
-from autosync_vcs.git.process import Git
+from autosync_vcs.git.plainness import NotPlain, Settings, View, asked_settings, check_plain
 from autosync_vcs.git.quarantine import Quarantine, look_of
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.scan import Looker, parents
@@ -32,45 +31,9 @@ LARGEST_FILE = 8 << 20
 """Larger files are left to a process that may die of them: a file that shrinks kills who has it mapped."""
 REMOVED_AT_MOST = 50
 ROUNDS = 3
-_ASKED = r"^core\.(autocrlf|filemode|symlinks|ignorecase|precomposeunicode|sparsecheckout|attributesfile)$"
 SUBMODULE_MODE = "160000"
 LINK_MODE = "120000"
 _FEW = ("core.splitIndex=false", "core.untrackedCache=false")
-_PLAIN = (b".gitignore", b".gitattributes", b".gitkeep")
-
-
-class NotPlain(Exception):
-    """The given paths need git's own look at the whole index."""
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """What is known of the index without reading it."""
-
-    seen: tuple[int, int, int]
-    """Inode, size and mtime of the index that this is true of; a rename leaves these alone."""
-    head: str
-    flagged: frozenset[bytes]
-    """Entries that are skip-worktree or assume-unchanged."""
-    staged: frozenset[bytes]
-    """Where the index differs from HEAD."""
-
-    @property
-    def hides_rules(self) -> bool:
-        """Tell whether git reads rules from the index that are neither on disk nor in HEAD."""
-        return any(path.endswith((b".gitattributes", b".gitignore")) for path in self.flagged | self.staged)
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """The parts of git's configuration that decide what a plain file is."""
-
-    plain: bool
-    """Whether names, links and line ends mean here what they are."""
-    trusts_mode: bool
-    converts: bool
-    """Whether line ends are converted everywhere."""
-    attributes: Attributes
 
 
 @dataclass(slots=True)
@@ -128,7 +91,7 @@ class Quick:
 
     def _configured(self) -> Settings:
         if self._settings is None:
-            self._settings = _asked_settings(self._repository)
+            self._settings = asked_settings(self._repository)
         return self._settings
 
     def _viewed(self, head: str) -> View:
@@ -155,7 +118,7 @@ class Quick:
         for path in paths:
             if not path.startswith(self._repository.prefix) or path + b"/" == self._repository.prefix:
                 continue
-            _check_plain(path, view)
+            check_plain(path, view)
             leaf = lookup(self._objects, view.head, path)
             if leaf is not None and leaf.mode in (TREE_MODE, SUBMODULE_MODE):
                 raise NotPlain
@@ -348,20 +311,6 @@ class Quick:
         return trees
 
 
-def _check_plain(path: bytes, view: View) -> None:
-    """Raise ``NotPlain`` for a name that git may refuse, or of which the index may say something else."""
-    if path in view.flagged or path in view.staged:
-        raise NotPlain
-    for part in path.split(b"/"):
-        ascii_part = bytes(byte for byte in part if 32 <= byte < 127).lower().strip()
-        if part in (b"", b".", b".."):
-            raise NotPlain
-        if (ascii_part.startswith((b".git", b"git~"))) and part not in _PLAIN:
-            raise NotPlain
-    if any(other.startswith(path + b"/") or path.startswith(other + b"/") for other in view.staged):
-        raise NotPlain
-
-
 def _looked(look: Looker, path: bytes) -> os.stat_result | None:
     try:
         return look(path)
@@ -379,31 +328,3 @@ def _mode(seen: os.stat_result, leaf: Leaf | None, settings: Settings) -> str:
     if not settings.trusts_mode:
         return leaf.mode if leaf is not None and leaf.mode != LINK_MODE else "100644"
     return "100755" if seen.st_mode & stat.S_IXUSR else "100644"
-
-
-def _asked_settings(repository: Repository) -> Settings:
-    git = repository.git()
-    asked = git("config", "-z", "--get-regexp", _ASKED, allow=(0, 1)).stdout
-    values = {
-        name.decode(): value
-        for name, _, value in (line.partition(b"\n") for line in asked.split(b"\0")[:-1])
-    }
-    return Settings(
-        plain=_is_on(values.get("core.symlinks", b"true"))
-        and not _is_on(values.get("core.ignorecase"))
-        and not _is_on(values.get("core.precomposeunicode"))
-        and not _is_on(values.get("core.sparsecheckout")),
-        trusts_mode=_is_on(values.get("core.filemode", b"true")),
-        converts=_is_on(values.get("core.autocrlf")),
-        attributes=Attributes(
-            repository, _attributes_file(git) if "core.attributesfile" in values else None
-        ),
-    )
-
-
-def _attributes_file(git: Git) -> bytes:
-    return git("config", "--type=path", "--get", "core.attributesFile").stdout.removesuffix(b"\n")
-
-
-def _is_on(value: bytes | None) -> bool:
-    return value is not None and value.lower() not in (b"false", b"no", b"off", b"0")

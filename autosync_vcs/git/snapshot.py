@@ -9,6 +9,7 @@ work: nothing but unreferenced objects is left of it, and another attempt is mad
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -18,13 +19,15 @@ from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Committed, Held, HeldKind
 from autosync_vcs.git import index
 from autosync_vcs.git.authorship import Authorship
+from autosync_vcs.git.hooks import Hooks
 from autosync_vcs.git.index import IndexLock
 from autosync_vcs.git.index_lock import unwritable
 from autosync_vcs.git.judging import Limits
 from autosync_vcs.git.objects import HelperDied, Leaf, Objects
+from autosync_vcs.git.plainness import NotPlain
 from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.quarantine import Quarantine
-from autosync_vcs.git.quick import NotPlain, Quick
+from autosync_vcs.git.quick import Quick
 from autosync_vcs.git.repository import Head, Repository, head, operation_in_progress
 from autosync_vcs.git.scan import Selection
 from autosync_vcs.git.staging import Difference, Draft, Staging
@@ -46,17 +49,22 @@ class Snapshots:
         host: str,
         limits: Limits | None = None,
         message_command: str | None = None,
+        run_hooks: bool = False,
         lock_wait_s: float = LOCK_WAIT_S,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``message_command`` is a shell command that writes messages; ``now`` gives monotonic seconds."""
+        """``message_command`` is a shell command that writes messages; ``now`` gives monotonic seconds.
+
+        With ``run_hooks`` the user's pre-commit, commit-msg and post-commit are run.
+        """
         self._repository = repository
         self._lock_wait_s = lock_wait_s
         self._quarantine = Quarantine(now)
         self._objects = Objects(repository)
-        self._staging = Staging(repository, limits or Limits(), self._quarantine)
+        self._hooks = Hooks(repository) if run_hooks else None
+        self._staging = Staging(repository, limits or Limits(), self._quarantine, self._hooks)
         self._quick = Quick(repository, self._objects, limits or Limits(), self._quarantine)
-        self._authorship = Authorship(repository, self._objects, host, message_command)
+        self._authorship = Authorship(repository, self._objects, host, message_command, self._hooks)
         self._device = _device(repository)
         self._told: set[str] = set()
 
@@ -83,6 +91,7 @@ class Snapshots:
             for pause_s in PAUSES_S:
                 done = self._attempt(selection, age_s)
                 if done is not None:
+                    self._staging.confirmed &= paths is not None
                     return done
                 time.sleep(pause_s)
         except GitFailed as failure:
@@ -139,13 +148,15 @@ class Snapshots:
         crash_point("commit: commit written")
         if not self._land(draft, at, revision):
             return None
-        self._staging.confirmed = False
         if draft.installed is not None:
             self._quick.landed(draft, revision)
+        failed = self._hooks.after() if self._hooks else None
+        if failed:
+            draft = dataclasses.replace(draft, notes=(*draft.notes, failed))
         return self._result(draft, revision, changes, message)
 
     def _draft(self, at: Head, selection: Selection, settle_s: float) -> Draft:
-        if selection.paths is not None:
+        if selection.paths is not None and self._hooks is None:
             self._objects.warm_up()
             try:
                 return self._quick.draft(at.id, selection.paths)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git import index
+from autosync_vcs.git.hooks import Hooks
 from autosync_vcs.git.index import Identity, Prepared
 from autosync_vcs.git.judging import Judge, Judged, Limits, guard
 from autosync_vcs.git.objects import Leaf
@@ -62,8 +63,11 @@ class Draft:
 class Staging:
     """Makes drafts for one repository."""
 
-    def __init__(self, repository: Repository, limits: Limits, quarantine: Quarantine) -> None:
+    def __init__(
+        self, repository: Repository, limits: Limits, quarantine: Quarantine, hooks: Hooks | None = None
+    ) -> None:
         self._repository = repository
+        self._hooks = hooks
         self._limits = limits
         self._quarantine = quarantine
         self.confirmed = False
@@ -91,6 +95,8 @@ class Staging:
             still_moving = self._take(git, judged)
             if still_moving:
                 return self.draft(head, selection, settle_s, moving | still_moving)
+            if self._hooks and (judged.add or judged.remove):
+                self._hooks.before(git)
             found = self._compared(git, head)
         except GitFailed as failure:
             raise held_by(self._repository, failure) from None

@@ -119,6 +119,52 @@ def test_a_rehearsal_changes_nothing(place: Path) -> None:
     assert head(place) == before
 
 
+# Hooks and signatures
+
+
+def hook(place: Path, name: str, script: str) -> None:
+    path = place / ".git" / "hooks" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def test_hooks_are_not_run_unless_that_is_configured(place: Path, paths: Paths) -> None:
+    hook(place, "pre-commit", "exit 1")
+    write(place, {"a.txt": "more\n"})
+    assert snapshots_of(place).commit(paths("a.txt")).revision
+
+
+def test_a_hook_that_refuses_holds_the_commit_with_its_words(place: Path, paths: Paths) -> None:
+    hook(place, "pre-commit", "echo 'no secrets please' >&2; exit 1")
+    write(place, {"a.txt": "more\n"})
+    with pytest.raises(Held) as held:
+        snapshots_of(place, run_hooks=True).commit(paths("a.txt"))
+    assert held.value.kind is HeldKind.HOOK
+    assert "no secrets please" in held.value.reason
+
+
+def test_hooks_may_change_what_is_committed_and_its_message(place: Path, paths: Paths) -> None:
+    hook(place, "pre-commit", "echo formatted > a.txt && git add a.txt")
+    hook(place, "commit-msg", 'echo "Signed-off-by: me" >> "$1"')
+    hook(place, "post-commit", "echo ran > .git/after")
+    write(place, {"a.txt": "more\n"})
+    done = snapshots_of(place, run_hooks=True).commit(paths("a.txt"))
+    assert git(place, "show", "HEAD:a.txt") == "formatted"
+    assert "Signed-off-by: me" in done.message
+    assert (place / ".git" / "after").exists()
+    assert is_clean(place)
+
+
+def test_a_signature_that_cannot_be_made_holds_the_commit(place: Path, paths: Paths) -> None:
+    git(place, "config", "commit.gpgSign", "true")
+    git(place, "config", "gpg.program", "false")
+    write(place, {"a.txt": "more\n"})
+    with pytest.raises(Held) as held:
+        snapshots_of(place).commit(paths("a.txt"))
+    assert "signed" in held.value.reason
+
+
 # Only what was asked for
 
 
@@ -346,6 +392,25 @@ def test_very_many_deletions_are_held_and_the_rest_goes_on(place: Path) -> None:
     snapshots.confirm()
     assert len(snapshots.commit(None).changes) == 80
     assert not snapshots.commit(None).quarantined
+
+
+def test_a_large_directory_that_was_renamed_is_no_deletion(place: Path) -> None:
+    commit(place, {f"photos/{number}": "x" for number in range(80)})
+    (place / "photos").rename(place / "pictures")
+    done = snapshots_of(place).commit(None)
+    assert not done.quarantined
+    assert is_clean(place)
+
+
+def test_a_yes_counts_for_one_look_only(place: Path) -> None:
+    commit(place, {f"photos/{number}": "x" for number in range(80)})
+    snapshots = snapshots_of(place)
+    snapshots.confirm()
+    snapshots.commit(None)
+    for photo in (place / "photos").iterdir():
+        photo.unlink()
+    assert snapshots.commit(None).revision is None
+    assert snapshots.commit([b"photos"]).quarantined
 
 
 def test_many_files_that_became_empty_are_held(place: Path) -> None:

@@ -1,0 +1,88 @@
+"""What is known without reading the index, and which paths are plain enough to be judged by it alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from autosync_vcs.git.attributes import Attributes
+from autosync_vcs.git.process import Git
+from autosync_vcs.git.repository import Repository
+
+_ASKED = r"^core\.(autocrlf|filemode|symlinks|ignorecase|precomposeunicode|sparsecheckout|attributesfile)$"
+_PLAIN = (b".gitignore", b".gitattributes", b".gitkeep")
+
+
+class NotPlain(Exception):
+    """The given paths need git's own look at the whole index."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is known of the index without reading it."""
+
+    seen: tuple[int, int, int]
+    """Inode, size and mtime of the index that this is true of; a rename leaves these alone."""
+    head: str
+    flagged: frozenset[bytes]
+    """Entries that are skip-worktree or assume-unchanged."""
+    staged: frozenset[bytes]
+    """Where the index differs from HEAD."""
+
+    @property
+    def hides_rules(self) -> bool:
+        """Tell whether git reads rules from the index that are neither on disk nor in HEAD."""
+        return any(path.endswith((b".gitattributes", b".gitignore")) for path in self.flagged | self.staged)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The parts of git's configuration that decide what a plain file is."""
+
+    plain: bool
+    """Whether names, links and line ends mean here what they are."""
+    trusts_mode: bool
+    converts: bool
+    """Whether line ends are converted everywhere."""
+    attributes: Attributes
+
+
+def check_plain(path: bytes, view: View) -> None:
+    """Raise ``NotPlain`` for a name that git may refuse, or of which the index may say something else."""
+    if path in view.flagged or path in view.staged:
+        raise NotPlain
+    for part in path.split(b"/"):
+        ascii_part = bytes(byte for byte in part if 32 <= byte < 127).lower().strip()
+        if part in (b"", b".", b".."):
+            raise NotPlain
+        if (ascii_part.startswith((b".git", b"git~"))) and part not in _PLAIN:
+            raise NotPlain
+    if any(other.startswith(path + b"/") or path.startswith(other + b"/") for other in view.staged):
+        raise NotPlain
+
+
+def asked_settings(repository: Repository) -> Settings:
+    git = repository.git()
+    asked = git("config", "-z", "--get-regexp", _ASKED, allow=(0, 1)).stdout
+    values = {
+        name.decode(): value
+        for name, _, value in (line.partition(b"\n") for line in asked.split(b"\0")[:-1])
+    }
+    return Settings(
+        plain=_is_on(values.get("core.symlinks", b"true"))
+        and not _is_on(values.get("core.ignorecase"))
+        and not _is_on(values.get("core.precomposeunicode"))
+        and not _is_on(values.get("core.sparsecheckout")),
+        trusts_mode=_is_on(values.get("core.filemode", b"true")),
+        converts=_is_on(values.get("core.autocrlf")),
+        attributes=Attributes(
+            repository, _attributes_file(git) if "core.attributesfile" in values else None
+        ),
+    )
+
+
+def _attributes_file(git: Git) -> bytes:
+    return git("config", "--type=path", "--get", "core.attributesFile").stdout.removesuffix(b"\n")
+
+
+def _is_on(value: bytes | None) -> bool:
+    return value is not None and value.lower() not in (b"false", b"no", b"off", b"0")
