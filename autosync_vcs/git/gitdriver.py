@@ -26,10 +26,11 @@ from autosync_vcs.git.ignored import Ignored
 from autosync_vcs.git.index_lock import unwritable
 from autosync_vcs.git.judging import Limits
 from autosync_vcs.git.merge import merge, merge_commit
+from autosync_vcs.git.only_one import Lock
 from autosync_vcs.git.plan import plan
 from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.remote import Remote, choose
-from autosync_vcs.git.repository import Lock, author, check_settings, discover, head, operation_in_progress
+from autosync_vcs.git.repository import author, check_settings, discover, head, operation_in_progress
 from autosync_vcs.git.sharing import Sharing
 from autosync_vcs.git.snapshot import Snapshots
 from autosync_vcs.git.trouble import held_by

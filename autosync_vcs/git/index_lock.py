@@ -15,7 +15,8 @@ from typing import Self
 
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git.repository import Repository, _git_processes, _working_directory
+from autosync_vcs.git.processes import git_processes, working_directory
+from autosync_vcs.git.repository import Repository
 
 MARK = b"autosync "
 STALE_AGE_S = 600.0
@@ -104,9 +105,9 @@ class IndexLock:
         """Name the git commands of this user at work in the repository; our own helpers do not count."""
         return [
             f"git {os.fsdecode(words[0]) if words else ''} (PID {int(pid)})"
-            for pid, words in _git_processes()
+            for pid, words in git_processes()
             if not any(word in _DAEMONS for word in words)
-            and _is_inside(self._repository, _working_directory(pid))
+            and _is_inside(self._repository, working_directory(pid))
             and _parent(pid) != os.getpid()
         ]
 

@@ -1,25 +1,24 @@
-"""Finds a git repository, says what state the user has it in, and keeps a second autosync away.
+"""Finds a git repository, and says what state the user has it in.
 
-Reads only; the one thing written here is the lock file. What a person must mend before anything can work
-is a ``UserError``; what they are in the middle of is a ``Held``.
+Reads only. What a person must mend before anything can work is a ``UserError``; what they are in the
+middle of is a ``Held``.
 """
 
 from __future__ import annotations
 
-import fcntl
 import getpass
 import os
 import re
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from autosync_common.errors import TemporaryError, UserError
+from autosync_common.errors import UserError
 from autosync_common.sentences import clock
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.process import Git, GitFailed
+from autosync_vcs.git.processes import git_processes, subcommand, working_directory
 
 OLDEST_GIT = (2, 38)
 EDITOR_LIMIT_S = 900.0
@@ -361,79 +360,7 @@ def _editor_open_since(repository: Repository) -> float | None:
     if moved is not None and moved >= since:
         return None
     inside = repository.top.rstrip(b"/") + b"/"
-    for pid, words in _git_processes():
-        if _subcommand(words) == b"commit" and _working_directory(pid).startswith(inside):
+    for pid, words in git_processes():
+        if subcommand(words) == b"commit" and working_directory(pid).startswith(inside):
             return since
     return None
-
-
-def _git_processes() -> Iterator[tuple[bytes, list[bytes]]]:
-    """Give the processes that are git, with their arguments; none where there is no /proc."""
-    try:
-        names = os.listdir(b"/proc")
-    except OSError:
-        return
-    for pid in names:
-        if not pid.isdigit():
-            continue
-        try:
-            with open(b"/proc/%s/cmdline" % pid, "rb") as file:
-                words = file.read(4096).split(b"\0")
-        except OSError:
-            continue
-        if os.path.basename(words[0]) == b"git":
-            yield pid, words[1:]
-
-
-def _subcommand(words: list[bytes]) -> bytes:
-    rest = iter(words)
-    for word in rest:
-        if not word.startswith(b"-"):
-            return word
-        if word in (b"-c", b"-C"):
-            next(rest, None)
-    return b""
-
-
-def _working_directory(pid: bytes) -> bytes:
-    try:
-        return os.readlink(b"/proc/%s/cwd" % pid) + b"/"
-    except OSError:
-        return b""
-
-
-# One autosync at a time
-
-
-class Lock:
-    """The repository is ours until ``release``, or until the process ends however it ends."""
-
-    def __init__(self, repository: Repository) -> None:
-        """Take it; raises ``TemporaryError`` with the PID of whoever has it."""
-        directory = os.path.join(repository.common_dir, b"autosync")
-        try:
-            os.makedirs(directory, exist_ok=True)
-            self._fd = os.open(
-                os.path.join(directory, b"lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-            )
-        except OSError as error:
-            raise Held(
-                HeldKind.REPOSITORY,
-                f"{os.fsdecode(directory)} cannot be written ({error.strerror})",
-                "mend its permissions",
-            ) from None
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            os.close(self._fd)
-            raise TemporaryError(
-                os.fsdecode(repository.top), f"autosync is already at work on it (PID {holder})", "stop one"
-            ) from None
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, b"%d\n" % os.getpid(), 0)
-
-    def release(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
