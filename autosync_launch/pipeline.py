@@ -76,7 +76,7 @@ def _coalesce(
         (
             "--input", *source, "fs.changed", "fs.rescan",
             "--filter", "/bin/sh", "-c", program,
-            "--output", *tool("tap"), *talk, *_ends(places, "coalesce"),
+            "--output", *tool("tap"), *talk, *_ends(places, "coalesce"), "batch.settled",
         ),
     )  # fmt: skip
 
