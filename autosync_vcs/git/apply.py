@@ -27,10 +27,10 @@ from dataclasses import dataclass, field
 from autosync_common.messages import Change
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Conflict, Held, HeldKind, Integrated
-from autosync_vcs.git import checkout, displaced, index
+from autosync_vcs.git import checkout, displaced, index, index_flags
+from autosync_vcs.git.entries import Entry, differences, parents
 from autosync_vcs.git.journal import Journal, Planned, Step
-from autosync_vcs.git.look import DIRECTORY, look
-from autosync_vcs.git.merge import Entry, differences, parents
+from autosync_vcs.git.leftovers import holds, left_over
 from autosync_vcs.git.names import check_collisions, check_names
 from autosync_vcs.git.neutral import neutral
 from autosync_vcs.git.process import GitFailed
@@ -137,7 +137,7 @@ class Apply:
         check_names(found)
         check_collisions(repository, new, found)
         steps = [Step(path, was, will) for path, (was, will) in found.items()]
-        elsewhere = self._sparse(found)
+        elsewhere = index_flags.sparse(repository, found)
         first = SwapRound(repository, 0, [step for step in steps if step.path not in elsewhere], new)
         checkout.check_space(repository, _files(steps))
         journal = Journal(ref, old, new)
@@ -166,8 +166,8 @@ class Apply:
         for number, each in enumerate(journal.rounds):
             inner = {above.rstrip(b"/") for planned in each for above in parents(planned.step.path)}
             for planned in each:
-                result.displaced += self._left_over(number, planned, inner, returned)
-                if number > 0 and self._holds(planned):
+                result.displaced += left_over(repository, number, planned, inner, returned)
+                if number > 0 and holds(repository, planned):
                     returned.raced.append(planned.step)
         displaced.settle(repository, [*result.displaced, *returned.out])
         result.displaced.clear()
@@ -211,7 +211,7 @@ class Apply:
             raise Held(
                 HeldKind.REPOSITORY, f"git refuses what came ({failure.reason})", "nothing was changed"
             ) from None
-        return prepared, self._staged_otherwise(journal.old, steps)
+        return prepared, index_flags.staged_otherwise(self._repository, journal.old, steps)
 
     def _attempts(
         self, first: Future[_Beside], journal: Journal, steps: Sequence[Step], elsewhere: set[bytes]
@@ -237,7 +237,8 @@ class Apply:
                 self._check(journal)
                 crash_point("apply: locked")
                 result = _Result()
-                self._keep_staged(staged, result)
+                index_flags.keep_staged(repository, staged)
+                result.kept += staged
                 self._rounds(journal, [], result, first)
                 crash_point("apply: swapped")
                 index.refresh(repository, prepared, sorted(result.placed & entries))
@@ -355,103 +356,6 @@ class Apply:
         if returned.raced:
             with index.IndexLock(self._repository):
                 self._rounds(journal, returned.raced, result)
-
-    def _left_over(
-        self, number: int, planned: Planned, inner: set[bytes], returned: displaced.Returned
-    ) -> list[Displaced]:
-        """Judge what an interrupted round left in the stage: ours, a displaced file, or a save.
-
-        ``inner`` are the directories that the round's files are in.
-        """
-        found = []
-        for part in (b"new", b"old"):
-            file = os.path.join(planned.place, b"%d" % number, part, planned.step.path)
-            try:
-                with directory(os.path.dirname(file), b"") as stage:
-                    local = look(stage, os.path.basename(file), self._repository.object_format)
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            if local is None or (planned.staged and local.raw == planned.staged):
-                continue
-            if local.mode == DIRECTORY and planned.step.path in inner:
-                continue
-            left = Displaced(file, planned.step, planned.believed)
-            if number == 0 and planned.believed and local.raw == planned.believed:
-                found.append(left)
-            else:
-                displaced.give_back(self._repository, left, returned)
-        return found
-
-    def _holds(self, planned: Planned) -> bool:
-        """Tell whether a path still, or again, holds the save that was about to be merged."""
-        path = planned.step.path
-        with (
-            contextlib.suppress(FileNotFoundError, NotADirectoryError),
-            directory(self._repository.top, os.path.dirname(path)) as parent,
-        ):
-            local = look(parent, os.path.basename(path), self._repository.object_format)
-            return local is not None and planned.believed != "" and local.raw == planned.believed
-        return False
-
-    # The index
-
-    def _sparse(self, paths: Iterable[bytes]) -> set[bytes]:
-        """Give the paths that the user keeps out of the working copy."""
-        if not _may_hold_flags(self._repository):
-            return set()
-        tags = index.tags(self._repository.git())
-        sparse = {path for path, tag in tags.items() if tag in ("S", "s")}
-        if not sparse:
-            return set()
-        inside = {above for path in sparse for above in parents(path)}
-        there = {path for path in paths if path in sparse}
-        new_ones = {
-            path
-            for path in paths
-            if path not in tags and os.path.dirname(path) + b"/" in inside and self._is_out(path)
-        }
-        return there | new_ones
-
-    def _is_out(self, path: bytes) -> bool:
-        """Tell whether a directory is absent as a whole: a new file in it is kept out too."""
-        parent = os.path.dirname(path)
-        return bool(parent) and not os.path.lexists(os.path.join(self._repository.top, parent))
-
-    def _staged_otherwise(self, old: str | None, steps: Sequence[Step]) -> dict[bytes, str]:
-        """Give the blobs that the user staged on paths that change, where nothing else has them."""
-        if old is None:
-            return {}
-        git = self._repository.git()
-        fields = git("diff-index", "--cached", "-z", "--raw", "--no-renames", old).stdout.split(b"\0")
-        coming = {step.path: step.new.oid if step.new else "" for step in steps}
-        staged = {}
-        for words, path in zip(fields[::2], fields[1::2], strict=False):
-            _, mode, _, oid, _ = words.decode().removeprefix(":").split(" ")
-            if path in coming and mode not in ("000000", GITLINK) and oid != coming[path]:
-                staged[path] = oid
-        return staged
-
-    def _keep_staged(self, staged: dict[bytes, str], result: _Result) -> None:
-        """Write down what only the index holds; what the file holds too is dealt with as a file."""
-        for path, oid in staged.items():
-            content = self._repository.git()("cat-file", "blob", oid).stdout
-            place = os.path.join(self._repository.state_dir, b"kept", b"staged-" + oid[:8].encode(), path)
-            os.makedirs(os.path.dirname(place), exist_ok=True)
-            with open(place, "wb") as file:
-                file.write(content)
-            result.kept.append(path)
-
-
-def _may_hold_flags(repository: Repository) -> bool:
-    """Tell whether the index can have skip-worktree entries: those need version 3, or a split index."""
-    try:
-        with open(index.index_path(repository), "rb") as file:
-            header = file.read(8)
-    except FileNotFoundError:
-        return False
-    if header[4:8] != b"\0\0\0\2":
-        return True
-    return any(name.startswith(b"sharedindex.") for name in os.listdir(repository.git_dir))
 
 
 def _files(steps: Iterable[Step]) -> dict[bytes, Entry]:

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git.merge import Entry, lookup, parents
+from autosync_vcs.git.entries import Entry, lookup, parents
 from autosync_vcs.git.neutral import neutral
 from autosync_vcs.git.process import Git, GitFailed
 from autosync_vcs.git.repository import Repository

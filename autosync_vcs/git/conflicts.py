@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from autosync_common.errors import TemporaryError, UserError
-from autosync_vcs.git.merge import Entry, lookup
+from autosync_vcs.git.entries import Entry, lookup
 from autosync_vcs.git.neutral import neutral
 from autosync_vcs.git.process import Git
 from autosync_vcs.git.repository import Repository, head
 from autosync_vcs.git.swap import directory, move
-from autosync_vcs.git.swap_round import clean_entries
+from autosync_vcs.git.verdicts import clean_entries
 
 COPY = re.compile(
     rb"(?P<stem>.*)\.conflict-(?P<day>\d{8})-(?P<blob>[0-9a-f]{8,64})(?P<extension>\.[^/.]*)?", re.DOTALL

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from autosync_common.messages import Change
-from autosync_vcs.git.merge import Entry, differences
+from autosync_vcs.git.entries import Entry, differences
 from autosync_vcs.git.neutral import neutral
 from autosync_vcs.git.repository import Repository
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from autosync_vcs.git.merge import Entry
+from autosync_vcs.git.entries import Entry
 from autosync_vcs.git.repository import Repository
 
 

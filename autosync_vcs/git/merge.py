@@ -20,25 +20,21 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from autosync_vcs.driver import Conflict, Held, HeldKind
+from autosync_vcs.git.conflict_names import Claim, Names
+from autosync_vcs.git.entries import Entry, differences, lookup, parents
 from autosync_vcs.git.neutral import neutral
 from autosync_vcs.git.process import Git, GitFailed
 from autosync_vcs.git.repository import Repository
 
-NAME_LIMIT_BYTES = 255
-EXTENSION_LIMIT_BYTES = 32
-DIGITS = (8, 12, 16, 24, 40, 64)
 IDENTITY = "autosync"
 ADDRESS = "autosync@localhost"
 MESSAGE = "Merge changes of two hosts\n\nAutosync-Merge: automatic\n"
-LAST_SECOND = 253402300799
-"""The end of the year 9999, where ``time.strftime`` ends."""
 
 _GITLINK = "160000"
 _REGULAR = ("100644", "100755")
@@ -53,22 +49,6 @@ class Merged:
 
     tree: str
     conflicts: tuple[Conflict, ...] = ()
-
-
-class Entry(NamedTuple):
-    mode: str
-    oid: str
-
-
-class Claim(NamedTuple):
-    """A version that wants a path; the newest wins it."""
-
-    changed_at: int
-    entry: Entry
-
-    @property
-    def rank(self) -> tuple[int, str, str]:
-        return (self.changed_at, self.entry.oid, self.entry.mode)
 
 
 class _Outcome(NamedTuple):
@@ -192,37 +172,6 @@ def _committed_at(git: Git, commit: str) -> int:
     return int(git.line("show", "-s", "--format=%ct", commit))
 
 
-def parents(path: bytes) -> Iterator[bytes]:
-    """Give the directories above a path, each with its final slash, the outermost first."""
-    end = path.find(b"/")
-    while end >= 0:
-        yield path[: end + 1]
-        end = path.find(b"/", end + 1)
-
-
-def lookup(git: Git, treeish: str, names: Iterable[bytes]) -> dict[bytes, tuple[str, str]]:
-    """Give the kind and id of those of the names that exist in a tree."""
-    names = list(names)
-    question = b"".join(treeish.encode() + b":" + name + b"\0" for name in names)
-    answer = git("cat-file", "-z", "--batch-check=%(objecttype) %(objectname)", input=question).stdout
-    found = {}
-    for name, line in zip(names, _answers(answer, names, treeish), strict=True):
-        kind, _, oid = line.partition(" ")
-        if kind in ("blob", "tree", "commit"):
-            found[name] = (kind, oid)
-    return found
-
-
-def _answers(answer: bytes, names: list[bytes], treeish: str) -> Iterator[str]:
-    """Split what cat-file says, where a missing name with a newline in it spans several lines."""
-    at = 0
-    for name in names:
-        missing = treeish.encode() + b":" + name + b" missing\n"
-        end = at + len(missing) if answer.startswith(missing, at) else answer.index(b"\n", at) + 1
-        yield "" if answer.startswith(missing, at) else answer[at : end - 1].decode()
-        at = end
-
-
 # What we make of what git could not
 
 
@@ -246,7 +195,7 @@ def _resolved(git: Git, one: str, other: str, outcome: _Outcome) -> Merged:
         losers += [(path, claim) for claim in lost if claim.entry.mode != _GITLINK]
         if lost:
             conflicts[path] = []
-    names = _Names(git, outcome.tree, result)
+    names = Names(git, outcome.tree, result)
     for path, claim in losers:
         copy = names.find(path, claim)
         result[copy] = claim.entry
@@ -270,20 +219,6 @@ def _originals(git: Git, one: str, other: str, paths: frozenset[bytes]) -> dict[
         if sides:
             result[path] = stages | ({1: old} if old else {})
     return result
-
-
-def differences(git: Git, old: str, new: str) -> dict[bytes, tuple[Entry | None, Entry | None]]:
-    """Give what differs between two trees or commits by path: its old and its new entry."""
-    fields = git("diff-tree", "-r", "-z", "--raw", "--no-renames", old, new).stdout.split(b"\0")
-    result = {}
-    for words, path in zip(fields[::2], fields[1::2], strict=False):
-        old_mode, new_mode, old_oid, new_oid, _ = words.decode().removeprefix(":").split(" ")
-        result[path] = (_entry(old_mode, old_oid), _entry(new_mode, new_oid))
-    return result
-
-
-def _entry(mode: str, oid: str) -> Entry | None:
-    return None if mode == "000000" else Entry(mode, oid)
 
 
 def _judged(
@@ -329,49 +264,6 @@ def _last_changes(git: Git, side: str, excluded: str) -> dict[bytes, int]:
 
 def _authored_at(git: Git, commit: str) -> int:
     return int(git.line("show", "-s", "--format=%at", commit) or "0")
-
-
-class _Names:
-    """Finds names for the versions that lose theirs."""
-
-    def __init__(self, git: Git, tree: str, taken: Mapping[bytes, Entry]) -> None:
-        self._git = git
-        self._tree = tree
-        self._taken = taken
-
-    def find(self, path: bytes, claim: Claim) -> bytes:
-        """Give a name that is free, or that holds this very content already."""
-        for digits in DIGITS:
-            name = conflict_name(path, claim.changed_at, claim.entry.oid, digits)
-            if name in self._taken:
-                if self._taken[name] == claim.entry:
-                    return name
-                continue
-            there = lookup(self._git, self._tree, [name]).get(name)
-            if there is None or there == ("blob", claim.entry.oid):
-                return name
-        raise Held(
-            HeldKind.REPOSITORY, f"there is no free name for a second version of {os.fsdecode(path)}"
-        )
-
-
-def conflict_name(path: bytes, changed_at: int, oid: str, digits: int = DIGITS[0]) -> bytes:
-    """Give the name for the version that loses ``path``; ``changed_at`` in UTC seconds."""
-    directory, slash, name = path.rpartition(b"/")
-    stem, extension = os.path.splitext(name)
-    if len(extension) > EXTENSION_LIMIT_BYTES:
-        stem, extension = name, b""
-    day = time.strftime("%Y%m%d", time.gmtime(min(max(changed_at, 0), LAST_SECOND)))
-    suffix = f".conflict-{day}-{oid[:digits]}".encode() + extension
-    return directory + slash + _cut(stem, NAME_LIMIT_BYTES - len(suffix)) + suffix
-
-
-def _cut(stem: bytes, size: int) -> bytes:
-    if len(stem) <= size:
-        return stem
-    while size and stem[size] & 0xC0 == 0x80:
-        size -= 1
-    return stem[:size]
 
 
 def _write(

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Collection
 
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git.merge import parents
+from autosync_vcs.git.entries import parents
 from autosync_vcs.git.neutral import neutral
 from autosync_vcs.git.repository import Repository
 

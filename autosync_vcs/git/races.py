@@ -13,14 +13,16 @@ from dataclasses import dataclass
 
 from autosync_vcs.driver import Conflict
 from autosync_vcs.git import checkout
+from autosync_vcs.git.entries import Entry, differences, parents
 from autosync_vcs.git.journal import Step
+from autosync_vcs.git.kept import keep
 from autosync_vcs.git.look import Local, look
-from autosync_vcs.git.merge import Entry, differences, merge, parents
+from autosync_vcs.git.merge import merge
 from autosync_vcs.git.neutral import neutral
 from autosync_vcs.git.process import Git
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.swap import directory
-from autosync_vcs.git.swap_round import clean_entries, is_ignored, keep
+from autosync_vcs.git.verdicts import clean_entries, is_ignored
 
 _NOBODY = {"NAME": "autosync", "EMAIL": "autosync@localhost"}
 

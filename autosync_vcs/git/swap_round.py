@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from typing import NamedTuple
@@ -20,13 +19,13 @@ from typing import NamedTuple
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git import checkout
+from autosync_vcs.git.entries import Entry
 from autosync_vcs.git.journal import Planned, Step
+from autosync_vcs.git.kept import keep
 from autosync_vcs.git.look import DIRECTORY, LARGE_BYTES, OTHER, UNKNOWN, Local, look, unchanged
-from autosync_vcs.git.merge import Entry
-from autosync_vcs.git.neutral import neutral
-from autosync_vcs.git.process import Git, GitFailed
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.swap import directory, exchange, move
+from autosync_vcs.git.verdicts import clean_entries, ignored_in, is_ignored
 
 GITLINK = "160000"
 _Action = Callable[[Step], bool]
@@ -324,97 +323,3 @@ class SwapRound:
                     os.rmdir(os.path.basename(path), dir_fd=parent)
             except OSError:
                 return
-
-
-# What git says of files in the working copy
-
-
-def clean_entries(repository: Repository, paths: Iterable[bytes]) -> dict[bytes, Entry]:
-    """Give the entries that ``git add`` would make, with their blobs written; nothing for what fails."""
-    paths = list(paths)
-    index = os.path.join(repository.state_dir, b"judge.index")
-    checkout.remove(index)
-    git = repository.git().varied(environment={"GIT_INDEX_FILE": os.fsdecode(index)})
-    add = ("update-index", "--add", "--replace", "-z", "--stdin")
-    try:
-        git(*add, input=b"".join(path + b"\0" for path in paths))
-    except GitFailed:
-        for path in paths:
-            checkout.remove(index + b".lock")
-            with suppress(GitFailed):
-                git(*add, input=path + b"\0")
-    try:
-        return _listed(git)
-    finally:
-        checkout.remove(index)
-
-
-def _listed(git: Git) -> dict[bytes, Entry]:
-    result = {}
-    for line in git("ls-files", "-s", "-z").stdout.split(b"\0")[:-1]:
-        words, _, path = line.partition(b"\t")
-        mode, oid, _ = words.decode().split(" ")
-        result[path] = Entry(mode, oid)
-    return result
-
-
-def is_ignored(repository: Repository, path: bytes, local: Local) -> bool:
-    """Tell whether all that is at an untracked path is ignored by the rules in the working copy."""
-    if local.mode != DIRECTORY:
-        return bool(_ignored(repository.git(), [path]))
-    top = os.path.join(repository.top, path)
-    paths = [
-        os.path.relpath(os.path.join(above, name), repository.top)
-        for above, _, names in os.walk(top)
-        for name in names
-    ]
-    return len(_ignored(repository.git(), paths)) == len(paths)
-
-
-def ignored_in(repository: Repository, commit: str, paths: list[bytes]) -> set[bytes]:
-    """Give those of the paths that the rules in a commit ignore: another host only ceased to track them."""
-    if not paths:
-        return set()
-    rules = checkout.rules_of(repository, commit, paths)
-    if not rules:
-        return set()
-    place = os.path.join(repository.state_dir, b"rules")
-    checkout.remove(place)
-    checkout.write_files(repository, place, rules, {})
-    git = neutral(repository)
-    git = git.varied(environment={"GIT_WORK_TREE": os.fsdecode(place)}, directory=place)
-    try:
-        return _ignored(git, paths)
-    finally:
-        checkout.remove(place)
-
-
-def _ignored(git: Git, paths: Iterable[bytes]) -> set[bytes]:
-    git = git.varied(environment={"GIT_LITERAL_PATHSPECS": "0"})  # which check-ignore refuses
-    question = b"".join(b"./" + path + b"\0" for path in paths)
-    answer = git("check-ignore", "-z", "--stdin", "--no-index", input=question, allow=(0, 1)).stdout
-    return {path.removeprefix(b"./") for path in answer.split(b"\0")[:-1]}
-
-
-def keep(repository: Repository, file: bytes, path: bytes) -> bytes:
-    """Move a file or directory that must make room below kept/; gives where it is now."""
-    device = os.lstat(os.path.dirname(file)).st_dev
-    base = os.path.join(repository.state_dir, b"kept")
-    os.makedirs(base, exist_ok=True)
-    if os.stat(base).st_dev != device:
-        base = os.path.join(checkout.Places(repository).home(path), b"kept")
-        checkout.make(repository, base)
-    day = time.strftime("%Y%m%d-%H%M%S").encode()
-    number = 0
-    while True:
-        target = os.path.join(base, day + (b"-%d" % number if number else b""), path)
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        try:
-            with (
-                directory(os.path.dirname(file), b"") as here,
-                directory(os.path.dirname(target), b"") as there,
-            ):
-                move(here, os.path.basename(file), there, os.path.basename(target))
-            return target
-        except FileExistsError:
-            number += 1

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git.merge import NAME_LIMIT_BYTES, Merged, conflict_name, merge, merge_commit
+from autosync_vcs.git.conflict_names import NAME_LIMIT_BYTES, conflict_name
+from autosync_vcs.git.merge import Merged, merge, merge_commit
 from autosync_vcs.git.repository import Repository, discover
 from tests.helpers.gitbox import git, make_repository
 

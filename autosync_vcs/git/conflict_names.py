@@ -1,0 +1,75 @@
+"""Names for the versions that lose theirs in a conflict: NAME.conflict-YYYYMMDD-BLOB.EXT.
+
+A name depends on the content and on when it was made, on nothing else: the same on every host.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from autosync_vcs.driver import Held, HeldKind
+from autosync_vcs.git.entries import Entry, lookup
+from autosync_vcs.git.process import Git
+
+NAME_LIMIT_BYTES = 255
+EXTENSION_LIMIT_BYTES = 32
+DIGITS = (8, 12, 16, 24, 40, 64)
+LAST_SECOND = 253402300799
+"""The end of the year 9999, where ``time.strftime`` ends."""
+
+
+class Claim(NamedTuple):
+    """A version that wants a path; the newest wins it."""
+
+    changed_at: int
+    entry: Entry
+
+    @property
+    def rank(self) -> tuple[int, str, str]:
+        return (self.changed_at, self.entry.oid, self.entry.mode)
+
+
+class Names:
+    """Finds names for the versions that lose theirs."""
+
+    def __init__(self, git: Git, tree: str, taken: Mapping[bytes, Entry]) -> None:
+        self._git = git
+        self._tree = tree
+        self._taken = taken
+
+    def find(self, path: bytes, claim: Claim) -> bytes:
+        """Give a name that is free, or that holds this very content already."""
+        for digits in DIGITS:
+            name = conflict_name(path, claim.changed_at, claim.entry.oid, digits)
+            if name in self._taken:
+                if self._taken[name] == claim.entry:
+                    return name
+                continue
+            there = lookup(self._git, self._tree, [name]).get(name)
+            if there is None or there == ("blob", claim.entry.oid):
+                return name
+        raise Held(
+            HeldKind.REPOSITORY, f"there is no free name for a second version of {os.fsdecode(path)}"
+        )
+
+
+def conflict_name(path: bytes, changed_at: int, oid: str, digits: int = DIGITS[0]) -> bytes:
+    """Give the name for the version that loses ``path``; ``changed_at`` in UTC seconds."""
+    directory, slash, name = path.rpartition(b"/")
+    stem, extension = os.path.splitext(name)
+    if len(extension) > EXTENSION_LIMIT_BYTES:
+        stem, extension = name, b""
+    day = time.strftime("%Y%m%d", time.gmtime(min(max(changed_at, 0), LAST_SECOND)))
+    suffix = f".conflict-{day}-{oid[:digits]}".encode() + extension
+    return directory + slash + _cut(stem, NAME_LIMIT_BYTES - len(suffix)) + suffix
+
+
+def _cut(stem: bytes, size: int) -> bytes:
+    if len(stem) <= size:
+        return stem
+    while size and stem[size] & 0xC0 == 0x80:
+        size -= 1
+    return stem[:size]

@@ -1,0 +1,73 @@
+"""What the user's index holds that no commit does: files kept out of the working copy, staged contents."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+
+from autosync_vcs.git import index
+from autosync_vcs.git.entries import parents
+from autosync_vcs.git.journal import Step
+from autosync_vcs.git.repository import Repository
+from autosync_vcs.git.swap_round import GITLINK
+
+
+def sparse(repository: Repository, paths: Iterable[bytes]) -> set[bytes]:
+    """Give the paths that the user keeps out of the working copy."""
+    if not _may_hold_flags(repository):
+        return set()
+    tags = index.tags(repository.git())
+    sparse = {path for path, tag in tags.items() if tag in ("S", "s")}
+    if not sparse:
+        return set()
+    inside = {above for path in sparse for above in parents(path)}
+    there = {path for path in paths if path in sparse}
+    new_ones = {
+        path
+        for path in paths
+        if path not in tags and os.path.dirname(path) + b"/" in inside and _is_out(repository, path)
+    }
+    return there | new_ones
+
+
+def _is_out(repository: Repository, path: bytes) -> bool:
+    """Tell whether a directory is absent as a whole: a new file in it is kept out too."""
+    parent = os.path.dirname(path)
+    return bool(parent) and not os.path.lexists(os.path.join(repository.top, parent))
+
+
+def staged_otherwise(repository: Repository, old: str | None, steps: Iterable[Step]) -> dict[bytes, str]:
+    """Give the blobs that the user staged on paths that change, where nothing else has them."""
+    if old is None:
+        return {}
+    git = repository.git()
+    fields = git("diff-index", "--cached", "-z", "--raw", "--no-renames", old).stdout.split(b"\0")
+    coming = {step.path: step.new.oid if step.new else "" for step in steps}
+    staged = {}
+    for words, path in zip(fields[::2], fields[1::2], strict=False):
+        _, mode, _, oid, _ = words.decode().removeprefix(":").split(" ")
+        if path in coming and mode not in ("000000", GITLINK) and oid != coming[path]:
+            staged[path] = oid
+    return staged
+
+
+def keep_staged(repository: Repository, staged: Mapping[bytes, str]) -> None:
+    """Write down what only the index holds; what the file holds too is dealt with as a file."""
+    for path, oid in staged.items():
+        content = repository.git()("cat-file", "blob", oid).stdout
+        place = os.path.join(repository.state_dir, b"kept", b"staged-" + oid[:8].encode(), path)
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        with open(place, "wb") as file:
+            file.write(content)
+
+
+def _may_hold_flags(repository: Repository) -> bool:
+    """Tell whether the index can have skip-worktree entries: those need version 3, or a split index."""
+    try:
+        with open(index.index_path(repository), "rb") as file:
+            header = file.read(8)
+    except FileNotFoundError:
+        return False
+    if header[4:8] != b"\0\0\0\2":
+        return True
+    return any(name.startswith(b"sharedindex.") for name in os.listdir(repository.git_dir))

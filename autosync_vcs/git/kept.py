@@ -1,0 +1,34 @@
+"""kept/: where files go that must make room and belong in no history. We never remove anything there."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from autosync_vcs.git import checkout
+from autosync_vcs.git.repository import Repository
+from autosync_vcs.git.swap import directory, move
+
+
+def keep(repository: Repository, file: bytes, path: bytes) -> bytes:
+    """Move a file or directory that must make room below kept/; gives where it is now."""
+    device = os.lstat(os.path.dirname(file)).st_dev
+    base = os.path.join(repository.state_dir, b"kept")
+    os.makedirs(base, exist_ok=True)
+    if os.stat(base).st_dev != device:
+        base = os.path.join(checkout.Places(repository).home(path), b"kept")
+        checkout.make(repository, base)
+    day = time.strftime("%Y%m%d-%H%M%S").encode()
+    number = 0
+    while True:
+        target = os.path.join(base, day + (b"-%d" % number if number else b""), path)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        try:
+            with (
+                directory(os.path.dirname(file), b"") as here,
+                directory(os.path.dirname(target), b"") as there,
+            ):
+                move(here, os.path.basename(file), there, os.path.basename(target))
+            return target
+        except FileExistsError:
+            number += 1

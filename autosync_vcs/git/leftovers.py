@@ -1,0 +1,52 @@
+"""Judges what an interrupted apply left in its stage: ours, a displaced file, or a save of the user's."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from autosync_vcs.git import displaced
+from autosync_vcs.git.journal import Planned
+from autosync_vcs.git.look import DIRECTORY, look
+from autosync_vcs.git.repository import Repository
+from autosync_vcs.git.swap import directory
+from autosync_vcs.git.swap_round import Displaced
+
+
+def left_over(
+    repository: Repository, number: int, planned: Planned, inner: set[bytes], returned: displaced.Returned
+) -> list[Displaced]:
+    """Judge what an interrupted round left in the stage: ours, a displaced file, or a save.
+
+    ``inner`` are the directories that the round's files are in.
+    """
+    found = []
+    for part in (b"new", b"old"):
+        file = os.path.join(planned.place, b"%d" % number, part, planned.step.path)
+        try:
+            with directory(os.path.dirname(file), b"") as stage:
+                local = look(stage, os.path.basename(file), repository.object_format)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if local is None or (planned.staged and local.raw == planned.staged):
+            continue
+        if local.mode == DIRECTORY and planned.step.path in inner:
+            continue
+        left = Displaced(file, planned.step, planned.believed)
+        if number == 0 and planned.believed and local.raw == planned.believed:
+            found.append(left)
+        else:
+            displaced.give_back(repository, left, returned)
+    return found
+
+
+def holds(repository: Repository, planned: Planned) -> bool:
+    """Tell whether a path still, or again, holds the save that was about to be merged."""
+    path = planned.step.path
+    with (
+        contextlib.suppress(FileNotFoundError, NotADirectoryError),
+        directory(repository.top, os.path.dirname(path)) as parent,
+    ):
+        local = look(parent, os.path.basename(path), repository.object_format)
+        return local is not None and planned.believed != "" and local.raw == planned.believed
+    return False
