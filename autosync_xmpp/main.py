@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from autosync_common.errors import DONE, TEMPORARY, AutosyncError, UserError
+from autosync_common.host import host_name
 from autosync_common.messages import Message, PeerAnnounced, PeerHas, VcsPushed, XmppState
 from autosync_common.settings import XmppConfig
 from autosync_common.stage import COMMON_OPTIONS, Stage, StageOptions, guard, options_of, parse
@@ -66,13 +67,14 @@ class Xmpp:
         hearing = Hearing(self._state_changed, self._announced, self._online)
         self.messenger: Messenger = Messenger(self.stage.loop, account, hearing, self.stage.log)
         self.requests: SyncRequests | None = None
+        self._vcs = vcs
         if vcs is not None:
             self.requests = SyncRequests(self.stage.loop, self._asker(vcs), self.stage.log)
 
     def run(self) -> int:
         stage = self.stage
         stage.serve({"status": self._status})
-        stage.subscribe((VcsPushed.TOPIC,), self._heard, on_end=self._finish)
+        stage.subscribe((VcsPushed.TOPIC,), self._heard, self._missed, self._finish)
         stage.loop.on_signal(signal.SIGHUP, self._reload)
         self.messenger.start()
         stage.ready()
@@ -85,6 +87,20 @@ class Xmpp:
         if isinstance(told, VcsPushed):
             pushed = Pushed(told.repository, told.url, told.branch, told.revision, told.host)
             self.messenger.announce(pushed)
+
+    def _missed(self, topic: str) -> None:
+        """A push may have been missed: ask what the remote is known to have."""
+        if self._vcs is not None:
+            self.stage.request(self._vcs, "status", {}, self._learned)
+
+    def _learned(self, answer: Mapping[str, Any] | Exception) -> None:
+        from autosync_xmpp.notices import pushed_of_status  # noqa: PLC0415
+
+        if isinstance(answer, Exception):
+            self.stage.log.debug("status of vcs: %s", answer)
+        else:
+            for pushed in pushed_of_status(answer, host_name()):
+                self.messenger.announce(pushed)
 
     def _announced(self, pushed: Pushed) -> None:
         self.stage.log.debug("%s pushed %s", pushed.host, pushed.revision[:7])

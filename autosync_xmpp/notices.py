@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 RESOURCE_PREFIX = "autosync-"
@@ -103,7 +104,8 @@ class Notices:
 
     def pushed(self, pushed: Pushed) -> Iterator[Notice]:
         """We pushed; give what to tell whom. The same revision again is no news."""
-        if self._last.get(pushed.repository) == pushed:
+        last = self._last.get(pushed.repository)
+        if last is not None and last.revision == pushed.revision:
             return
         self._last.pop(pushed.repository, None)
         self._last[pushed.repository] = pushed
@@ -179,6 +181,17 @@ class Pacing:
 
     def _idle(self) -> Iterable[str]:
         return (key for key in self._waiting if key not in self._busy)
+
+
+def pushed_of_status(status: Mapping[str, Any], host: str) -> Iterator[Pushed]:
+    """Give what the remote has, by the answer of vcs to ``status``: where nothing is left to push."""
+    repositories = status.get("repositories")
+    for one in repositories if isinstance(repositories, list) else []:
+        if isinstance(one, Mapping) and one.get("ahead") == 0:
+            values = [one.get(name) for name in ("repository", "url", "branch", "head")]
+            if all(isinstance(value, str) and value for value in values):
+                repository, url, branch, revision = (str(value) for value in values)
+                yield Pushed(repository, url, branch, revision, host)
 
 
 def clean(text: str) -> str:

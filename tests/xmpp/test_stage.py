@@ -28,7 +28,9 @@ class Vcs:
         self.publish, self.control = f"ipc://{directory}/vcs.pub", f"ipc://{directory}/vcs.ctl"
         self.loop = Loop()
         self.publisher = Publisher(self.publish, "vcs", self.loop, ["vcs.pushed"])
-        self.responder = Responder(self.control, {"vcs.sync": self._asked}, self.loop)
+        self.repositories: list[Any] = []
+        handlers = {"vcs.sync": self._asked, "status": lambda _: {"repositories": self.repositories}}
+        self.responder = Responder(self.control, handlers, self.loop)
         self._thread = threading.Thread(target=self.loop.run, daemon=True)
         self._thread.start()
 
@@ -39,6 +41,24 @@ class Vcs:
     def push(self, revision: str) -> None:
         said = VcsPushed(root="/n", **PUSHED | {"revision": revision})  # type: ignore[arg-type]
         self.loop.call_soon(lambda: self.publisher.publish(said))
+
+    def lose(self, revision: str) -> None:
+        """Push, and let the message be lost on its way: only its number is taken."""
+        said = VcsPushed(root="/n", **PUSHED | {"revision": revision})  # type: ignore[arg-type]
+        step = {
+            "repository": "5f3c",
+            "url": "vps:notes.git",
+            "branch": "main",
+            "head": revision,
+            "ahead": 0,
+        }
+        work = {"repository": "77aa", "url": "vps:work.git", "branch": "main", "head": "eeee", "ahead": 2}
+        self.repositories = [step, work, {"repository": None}, "garbage"]
+
+        def lose() -> None:
+            self.publisher._numbering.envelope(said)
+
+        self.loop.call_soon(lose)
 
     def close(self) -> None:
         self.loop.stop()
@@ -125,3 +145,22 @@ def test_a_request_that_finds_no_vcs_stage_is_made_again(
     late = Vcs(directory)
     eventually(lambda: late.asked == [{}], 15.0, lambda: "".join(tool.talk))
     late.close()
+
+
+def test_a_push_whose_message_is_lost_on_the_bus_is_told_all_the_same(
+    home: Path,
+    prosody: Prosody,
+    tools: Callable[..., Tool],
+    vcs: tuple[Vcs, Vcs],
+    places: tuple[Path, Path],
+) -> None:
+    config = configuration(home, prosody)
+    for one, place in zip(vcs, places, strict=True):
+        stage(tools, config, one, place)
+    eventually(lambda: all(status(place)["peers"] for place in places))
+    vcs[0].push("aaaa")
+    eventually(lambda: [one for one in vcs[1].asked if one.get("revision") == "aaaa"])
+    vcs[0].lose("dddd")
+    vcs[0].loop.call_soon(vcs[0].publisher._beat)
+    eventually(lambda: [one for one in vcs[1].asked if one.get("revision") == "dddd"])
+    assert not [one for one in vcs[1].asked if one.get("revision") == "eeee"]
