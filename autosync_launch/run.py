@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autosync_common import __version__, bus, config
-from autosync_common.errors import UserError
+from autosync_common.errors import AutosyncError, UserError
 from autosync_common.naming import default_file, shown
 from autosync_common.paths import runtime_directory, state_directory
 from autosync_common.sentences import clock
@@ -43,8 +43,14 @@ def run(arguments: Mapping[str, Any]) -> int:
     with _lock(state, configuration) as lock:
         record = _record(configuration, runtime)
         lock.write(record)
-        status, why = _serve(arguments, configuration, file, directories, state, runtime)
-        lock.write(record.after(time.time(), why))
+        why = "by a mistake in the program"
+        try:
+            status, why = _serve(arguments, configuration, file, directories, state, runtime)
+        except (AutosyncError, OSError) as error:
+            why = str(error)
+            raise
+        finally:
+            lock.write(record.after(time.time(), why))
     return status
 
 
@@ -81,13 +87,12 @@ def _serve(
     """Run the pipeline; give the exit status and why it ended."""
     log = logger("autosync", logging.DEBUG if arguments["--verbose"] else logging.INFO)
     places = Places(runtime, None if file is None else runtime / SNAPSHOT)
-    ready = number(arguments, "--ready-fd")
     stage = Stage(
         "autosync-launch",
         StageOptions(
             outlet=places.publisher("launch"),
             control=places.control("launch"),
-            ready_fd=None if ready is None else int(ready),
+            ready_fd=_ready_fd(arguments),
         ),
     )
 
@@ -109,6 +114,17 @@ def _serve(
             journal.close()
             stage.close()
             bus.end()
+
+
+def _ready_fd(arguments: Mapping[str, Any]) -> int | None:
+    ready = number(arguments, "--ready-fd")
+    if ready is None:
+        return None
+    try:
+        os.fstat(int(ready))
+    except OSError as error:
+        raise UserError(f"--ready-fd={ready:g}", (error.strerror or "").lower(), "open it for us") from None
+    return int(ready)
 
 
 def _snapshot(file: Path, copy: Path) -> Configuration:

@@ -7,6 +7,8 @@ import signal
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.helpers.waiting import eventually
 from tests.launch.pipelines import Pipelines, is_alive
 
@@ -174,3 +176,45 @@ def test_dry_run_lets_vcs_say_what_it_would_do(pipelines: Pipelines) -> None:
 def test_yes_is_passed_on(pipelines: Pipelines) -> None:
     pipelines.up("--yes", pipelines.root)
     assert "--yes" in (pipelines.here / "vcs.arguments").read_text().splitlines()
+
+
+def test_a_descriptor_that_is_not_open_is_refused_before_anything_starts(pipelines: Pipelines) -> None:
+    answer = pipelines.ask("--ready-fd=77", pipelines.root)
+    assert answer.returncode == 100
+    assert answer.stderr == "autosync: --ready-fd=77: bad file descriptor; open it for us\n"
+    assert pipelines.order() == []
+
+
+def test_a_runtime_directory_that_others_can_enter_is_refused(pipelines: Pipelines) -> None:
+    above = Path(os.environ["XDG_RUNTIME_DIR"]) / "autosync"
+    above.mkdir()
+    above.chmod(0o755)
+    answer = pipelines.ask(pipelines.root)
+    assert (answer.returncode, answer.stderr.count("\n")) == (100, 1)
+    assert answer.stderr.endswith(f"others can enter it (mode 755); chmod 700 {above}\n")
+
+
+def test_a_runtime_directory_with_too_long_a_name_is_refused(
+    pipelines: Pipelines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = tmp_path / ("x" * 100)
+    runtime.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    answer = pipelines.ask(pipelines.root)
+    assert (answer.returncode, answer.stderr.count("\n")) == (100, 1)
+    assert "set XDG_RUNTIME_DIR to a shorter one" in answer.stderr
+    assert "set XDG_RUNTIME_DIR" in pipelines.ask("status").stderr
+
+
+def test_nobody_reading_what_it_prints_does_not_end_it(pipelines: Pipelines) -> None:
+    reading, writing = os.pipe()
+    process = subprocess.Popen([pipelines.here / "autosync", pipelines.root], stdout=writing)
+    os.close(writing)
+    os.close(reading)
+    try:
+        eventually(lambda: "watch ready" in pipelines.order(), 15.0)
+        os.kill(pipelines.pids("vcs")[0], signal.SIGKILL)
+        eventually(lambda: pipelines.order().count("vcs ready") == 2, 15.0)
+    finally:
+        process.terminate()
+        assert process.wait(15) == 0
