@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -113,7 +114,9 @@ class Xmpp:
 
     def _online(self) -> None:
         """Ask once for all: whatever was announced while we were away was missed."""
-        self.stage.log.info("%s: online", self.messenger.state.jid)
+        # On the bus the launcher says it, once for all stages.
+        level = logging.DEBUG if self.stage.options.outlet else logging.INFO
+        self.stage.log.log(level, "%s: online", self.messenger.state.jid)
         if self.requests is not None:
             self.requests.wish()
 
