@@ -63,6 +63,7 @@ class GitDriver:
             host=host,
             limits=Limits(self._ignored, config.max_file_size),
             message_command=config.commitmessagecmd,
+            run_hooks=config.runhooks,
         )
         self._sharing = Sharing(self.repository, config.branch)
         self._upkeep = Upkeep(self.repository)
