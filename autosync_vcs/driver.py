@@ -191,6 +191,10 @@ class Driver(Protocol):
         """
         ...
 
+    def confirm(self) -> None:
+        """A person has said yes to what was held of the paths: commit them next."""
+        ...
+
     def idle(self) -> None:
         """Nothing has happened for a while: do the housekeeping, end helpers."""
         ...

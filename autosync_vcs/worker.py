@@ -24,6 +24,8 @@ from autosync_vcs.driver import Committed, Driver, Held, HeldKind, Integrated, O
 from autosync_vcs.lane import Lane
 from autosync_vcs.state import Network, State
 
+HOUSEKEEPING_AFTER_S = 60.0
+
 
 class Worker:
     """One repository at work.
@@ -56,11 +58,13 @@ class Worker:
         self._standing: Standing | None = None
         self._stale = False
         self._stopping = False
+        self._learning = False
         self._unpushed = 0
         self._quarantine: tuple[str, ...] = ()
         self._said: set[str] = set()
         self._published: Payload | None = None
         self._timer = stage.loop.call_later(0.0, self._tick)
+        self._house = stage.loop.call_later(HOUSEKEEPING_AFTER_S, lambda: None)
         self._local = Lane(f"local {self.name}", stage.loop)
         self._network = Lane(f"network {self.name}", stage.loop)
         self.state = State(rescan_at=stage.loop.now() + engine.HOURLY_RESCAN_S * random.uniform(0.75, 1.25))
@@ -76,7 +80,8 @@ class Worker:
 
     @property
     def is_drained(self) -> bool:
-        return self.state.recovered and engine.is_drained(self.state, self._settings)
+        told = not (self._stale or self._learning)
+        return self.state.recovered and told and engine.is_drained(self.state, self._settings)
 
     def post(self, event: events.Event) -> None:
         """Take an event, begin what is due, tell what changed."""
@@ -86,6 +91,7 @@ class Worker:
         for step in steps:
             self._begin(step)
         self._wait(engine.due(self.state, now))
+        self._keep_house()
         self._refresh_standing()
         self._publish_state()
         self.on_change()
@@ -152,7 +158,14 @@ class Worker:
 
     def confirm(self) -> None:
         self.confirmed = True
+        if self._driver is not None:
+            self._local.do(self._driver.confirm, lambda _: self._released(), self._local_failed)
+        else:
+            self._released()
+
+    def _released(self) -> None:
         self.post(events.Release())
+        self.post(events.Rescan())
 
     def status(self) -> dict[str, Any]:
         """Give the fields of the state, and of the tickets."""
@@ -360,13 +373,20 @@ class Worker:
         if not self._stale or self._driver is None or not self.is_quiet or self.state.dirty:
             return
         self._stale = False
+        self._learning = True
 
         def learned(standing: Standing) -> None:
+            self._learning = False
             self._standing = standing
             self._follow_remote(standing)
             self._publish_state()
+            self.on_change()
 
-        self._network.do(self._driver.standing, learned, lambda error: None)
+        def not_learned(error: Exception) -> None:
+            self._learning = False
+            self.on_change()
+
+        self._network.do(self._driver.standing, learned, not_learned)
 
     def _follow_remote(self, standing: Standing) -> None:
         """A repository without a remote is versioned only, until it gets one."""
@@ -405,6 +425,16 @@ class Worker:
 
     def _tick(self) -> None:
         self.post(events.Tick())
+
+    def _keep_house(self) -> None:
+        """Let the driver do its housekeeping after a while in which nothing happened."""
+        self._house.cancel()
+        driver = self._driver
+        if driver is not None and self.state.recovered:
+            done: Callable[[object], None] = lambda _: None  # noqa: E731
+            self._house = self._stage.loop.call_later(
+                HOUSEKEEPING_AFTER_S, lambda: self._local.do(driver.idle, done, done)
+            )
 
     def _pause_mark(self) -> Path:
         return Path(os.fsdecode(self._opened.state_dir)) / "paused"
