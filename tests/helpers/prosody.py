@@ -1,7 +1,7 @@
 """A private XMPP server: a real Prosody on loopback with a certificate authority of its own.
 
 It needs nothing of the system's but the programs ``prosody`` and ``openssl``, writes only below its
-directory and runs as whoever starts it, root or not. Nothing of autosync is imported, so that the
+directory, runs as whoever starts it, root or not, and does not outlive it. Nothing of autosync is imported, so that the
 demonstration and the benchmarks can use it too.
 """
 
@@ -98,6 +98,7 @@ class Prosody:
         self.authority.certify(certificate_for or domain)
         self.port, self.tls_port = free_ports(2)
         self._process: subprocess.Popen[bytes] | None = None
+        self._watcher: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start and wait until it accepts connections; on the same ports again after ``stop``."""
@@ -121,6 +122,14 @@ class Prosody:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        # Whoever started us may be killed: then the pipe to this shell ends without a word.
+        self._watcher = subprocess.Popen(
+            ("sh", "-c", 'read -r _ || kill -9 "$0"', str(self._process.pid)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         self._wait_until_it_listens(self._process)
 
     def add_account(self, user: str, password: str) -> str:
@@ -144,6 +153,9 @@ class Prosody:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.communicate(b"ended\n")
 
     def freeze(self) -> None:
         """Let it stand still: its connections stay open and nothing answers."""
