@@ -54,6 +54,7 @@ def terminal(told: Pipelines) -> Iterator[Terminal]:
 
 def test_ctrl_c_shows_one_line(terminal: Terminal) -> None:
     eventually(lambda: terminal.shows("notes  started"), 15.0, lambda: terminal.text)
+    eventually(lambda: terminal.shows("5f3c2ab\r\n"), 15.0, lambda: terminal.text)
     before = terminal.text
     terminal.types(b"\x03")
     eventually(lambda: terminal.shows("by Ctrl-C") and terminal.ended(), 15.0, lambda: terminal.text)
