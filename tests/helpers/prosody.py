@@ -1,8 +1,8 @@
 """A private XMPP server: a real Prosody on loopback with a certificate authority of its own.
 
 It needs nothing of the system's but the programs ``prosody`` and ``openssl``, writes only below its
-directory, runs as whoever starts it, root or not, and does not outlive it. Nothing of autosync is imported, so that the
-demonstration and the benchmarks can use it too.
+directory, runs as whoever starts it, root or not, and does not outlive it. Nothing of autosync is
+imported, so that the demonstration and the benchmarks can use it too.
 """
 
 from __future__ import annotations
