@@ -142,7 +142,9 @@ def held(state: VcsState) -> str:
     return f"{state.reason}; {state.remedy}" if state.remedy else state.reason
 
 
-def _told(state: XmppState) -> Event:
+def _told(state: XmppState) -> Event | None:
+    if state.state == "connecting":
+        return None
     if state.state == "refused":
         return Event(
             "HELD", "-", f"xmpp {state.jid}: {state.reason}" + (f"; {state.remedy}" * bool(state.remedy))
