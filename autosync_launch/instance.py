@@ -108,6 +108,7 @@ class Lock:
         raise AlreadyRunning(_read(state / LOCK))
 
     def write(self, record: Record) -> None:
+        """Say who holds it. Raises ``OSError``."""
         text = json.dumps(dataclasses.asdict(record)).encode() + b"\n"
         os.pwrite(self._descriptor, text, 0)
         os.ftruncate(self._descriptor, len(text))

@@ -96,7 +96,7 @@ class Launcher:
         """Take the configuration anew; where something is wrong with it the old one goes on."""
         try:
             self._reload = self._prepare()
-        except AutosyncError as error:
+        except (AutosyncError, OSError) as error:
             self._log.warning("%s; the configuration that runs stays", error)
             return
         self._log.info("new configuration: the stages start again")
@@ -205,7 +205,7 @@ class Launcher:
         if status == SIGNALLED + signal.SIGINT:
             self.stop(status, "by Ctrl-C")
         else:
-            self.stop(DONE, "it was told to")
+            self.stop(DONE, "on request")
 
     # What the stages tell
 

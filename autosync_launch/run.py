@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
 import sys
@@ -41,16 +42,15 @@ def run(arguments: Mapping[str, Any]) -> int:
     _refuse_shared_roots(configuration)
     state, runtime = state_directory(configuration.name), runtime_directory(configuration.name)
     with _lock(state, configuration) as lock:
-        record = _record(configuration, runtime)
-        lock.write(record)
+        hold = _Hold(lock, _record(configuration, runtime))
         why = "by a mistake in the program"
         try:
-            status, why = _serve(arguments, configuration, file, directories, state, runtime)
+            status, why = _serve(arguments, configuration, file, directories, state, hold)
         except (AutosyncError, OSError) as error:
             why = str(error)
             raise
         finally:
-            lock.write(record.after(time.time(), why))
+            hold.end(why)
     return status
 
 
@@ -82,9 +82,10 @@ def _serve(
     file: Path | None,
     directories: Sequence[Path],
     state: Path,
-    runtime: Path,
+    hold: _Hold,
 ) -> tuple[int, str]:
     """Run the pipeline; give the exit status and why it ended."""
+    runtime = Path(hold.record.runtime)
     log = logger("autosync", logging.DEBUG if arguments["--verbose"] else logging.INFO)
     places = Places(runtime, None if file is None else runtime / SNAPSHOT)
     stage = Stage(
@@ -98,6 +99,7 @@ def _serve(
 
     def prepare() -> tuple[Configuration, tuple[Planned, ...]]:
         taken = config.for_directories(directories) if file is None else _snapshot(file, runtime / SNAPSHOT)
+        hold.now(taken)
         talk = tuple(option for option in ("--verbose", "--quiet") if arguments[option])
         return taken, stages(taken, places, talk=talk, yes=bool(arguments["--yes"]))
 
@@ -163,6 +165,26 @@ def _lock(state: Path, configuration: Configuration) -> Iterator[Lock]:
         yield lock
     finally:
         lock.release()
+
+
+class _Hold:
+    """What the lock file says of us, kept true."""
+
+    def __init__(self, lock: Lock, record: Record) -> None:
+        self._lock = lock
+        self.record = record
+        lock.write(record)
+
+    def now(self, configuration: Configuration) -> None:
+        """Say what runs since a configuration was taken."""
+        repositories = tuple((one.name, one.path) for one in configuration.repositories)
+        self.record = dataclasses.replace(self.record, repositories=repositories)
+        self._lock.write(self.record)
+
+    def end(self, why: str) -> None:
+        """Say how it ended; a full disk does not change that."""
+        with contextlib.suppress(OSError):
+            self._lock.write(self.record.after(time.time(), why))
 
 
 def _refuse_shared_roots(configuration: Configuration) -> None:

@@ -90,6 +90,19 @@ def test_hangup_takes_a_new_configuration_and_starts_the_stages_again(
     assert launcher.terminate() == 0
 
 
+def test_after_a_reload_the_verbs_know_the_new_repositories(
+    pipelines: Pipelines, home: Path, tmp_path: Path
+) -> None:
+    configure(pipelines, home)
+    launcher = pipelines.up("--quiet")
+    (tmp_path / "music").mkdir()
+    configure(pipelines, home, f"[repository music]\npath = {tmp_path}/music\n")
+    launcher.process.send_signal(signal.SIGHUP)
+    eventually(lambda: pipelines.order().count("watch ready") == 2, 15.0, launcher.said)
+    answer = pipelines.ask("status", "music")
+    assert "music    busy" in answer.stdout, answer.stderr
+
+
 def test_hangup_with_an_invalid_configuration_is_one_line_and_the_old_one_goes_on(
     pipelines: Pipelines, home: Path
 ) -> None:

@@ -100,7 +100,7 @@ def test_not_running_is_111_and_says_how_it_ended(told: Pipelines) -> None:
     answer = told.ask("status")
     assert answer.returncode == 111
     assert "autosync status: not running; it ended at" in answer.stderr
-    assert "(it was told to)" in answer.stderr
+    assert "(on request)" in answer.stderr
     quiet = told.ask("status", "-q")
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (111, "", "")
 
