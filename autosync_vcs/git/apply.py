@@ -29,6 +29,7 @@ from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Conflict, Held, HeldKind, Integrated
 from autosync_vcs.git import checkout, displaced, index, index_flags
 from autosync_vcs.git.entries import Entry, differences, parents
+from autosync_vcs.git.index_file import NotUnderstood
 from autosync_vcs.git.journal import Journal, Planned, Step
 from autosync_vcs.git.leftovers import holds, left_over
 from autosync_vcs.git.names import check_collisions, check_names
@@ -203,6 +204,8 @@ class Apply:
 
     def _prepared(self, journal: Journal, steps: Sequence[Step], elsewhere: set[bytes]) -> _Beside:
         """Prepare the index beside; tell what only the index holds."""
+        with contextlib.suppress(NotUnderstood):
+            return index_flags.prepare_few(self._repository, journal.old, journal.new, steps, elsewhere), {}
         entries = [index.Entry(step.new.mode, step.new.oid, step.path) for step in steps if step.new]
         gone = [step.path for step in steps if step.new is None]
         try:
@@ -229,7 +232,6 @@ class Apply:
         wait_s: float,
     ) -> _Result:
         repository = self._repository
-        entries = {step.path for step in steps if step.new}
         for prepared, staged in attempts:
             with index.IndexLock(repository, wait_s=wait_s) as lock:
                 if not index.unchanged(repository, prepared):
@@ -241,7 +243,9 @@ class Apply:
                 result.kept += staged
                 self._rounds(journal, [], result, first)
                 crash_point("apply: swapped")
-                index.refresh(repository, prepared, sorted(result.placed & entries))
+                index_flags.refresh(
+                    repository, prepared, [step for step in steps if step.path in result.placed]
+                )
                 index.write_record(repository, prepared, journal.ref, journal.old, journal.new)
                 crash_point("apply: recorded")
                 self._move(journal)

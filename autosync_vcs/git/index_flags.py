@@ -1,15 +1,65 @@
-"""What the user's index holds that no commit does: files kept out of the working copy, staged contents."""
+"""The user's index during an apply: what it holds that no commit does, and how few entries are changed."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 
 from autosync_vcs.git import index
-from autosync_vcs.git.entries import parents
+from autosync_vcs.git.entries import Entry, lookup, parents
+from autosync_vcs.git.index_file import NotUnderstood, Patch, TreePatch
 from autosync_vcs.git.journal import Step
+from autosync_vcs.git.neutral import neutral
+from autosync_vcs.git.objects import Leaf
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.swap_round import GITLINK
+
+FEW_ENTRIES = 32
+"""Up to so many are found in the index one by one, which is quicker than to let git read it."""
+
+
+def prepare_few(
+    repository: Repository, old: str | None, new: str, steps: Sequence[Step], elsewhere: Collection[bytes]
+) -> index.Prepared:
+    """Prepare the index where a few files only change; says then also that nothing is staged on them.
+
+    Raises ``NotUnderstood`` where git must do it.
+    """
+    if old is None or elsewhere or len(steps) > FEW_ENTRIES:
+        raise NotUnderstood("not a few changes")
+    unlike = os.lstat(repository.git_dir)  # no file has this: whatever is not refreshed is compared
+    patches = [Patch(step.path, _leaf(step.old), _leaf(step.new), unlike) for step in steps]
+    names = [b"", *sorted({above.rstrip(b"/") for step in steps for above in parents(step.path)})]
+    git = neutral(repository)
+    before, after = lookup(git, old, names), lookup(git, new, names)
+    trees = {name: TreePatch(before[name][1], after[name][1]) for name in names if name in before}
+    return index.prepare_in_place(repository, patches, trees)
+
+
+def _leaf(entry: Entry | None) -> Leaf:
+    if entry is None or entry.mode == GITLINK:
+        raise NotUnderstood("not a change of a file")
+    return Leaf(*entry)
+
+
+def refresh(repository: Repository, prepared: index.Prepared, steps: Sequence[Step]) -> None:
+    """Note in the prepared index what the files of these steps look like now.
+
+    Should one have been saved again since, that is noticed: the prepared index is as old as the one that it
+    comes from, and entries that are younger are compared by content.
+    """
+    entries = [step for step in steps if step.new]
+    if len(entries) <= FEW_ENTRIES:
+        with suppress(NotUnderstood, OSError):
+            patches = [
+                Patch(step.path, leaf, leaf, os.lstat(os.path.join(repository.top, step.path)))
+                for step in entries
+                for leaf in [_leaf(step.new)]
+            ]
+            index.patch(repository, prepared, patches)
+            return
+    index.refresh(repository, prepared, sorted(step.path for step in entries))
 
 
 def sparse(repository: Repository, paths: Iterable[bytes]) -> set[bytes]:
