@@ -30,10 +30,10 @@ SEQUENCES = [
     for length in (1, 2, 3)
     for steps in itertools.product([op for op in OPERATIONS if op is not Clone.append], repeat=length)
 ]
-SLICE = COUNT or 24
+SLICE = COUNT or 16
 RANDOM_RUNS = max(1, COUNT // 10) if COUNT else 2
 RANDOM_STEPS = 30
-SAVES = COUNT or 30
+SAVES = COUNT or 24
 FILES = 6
 
 
