@@ -89,7 +89,7 @@ def event(message: Message, names: Mapping[str, str], *, again: bool = False) ->
     if isinstance(payload, StageReady):
         return Event("restarted" if again else "started", "-", f"autosync-{payload.stage}")
     if isinstance(payload, StageExited):
-        when = f"; again {duration(payload.retry_at - message.at)}" if payload.retry_at else ""
+        when = f"; again in {duration(payload.retry_at - message.at)}" if payload.retry_at else ""
         return Event(
             "stopped", "-", f"autosync-{payload.stage} ended with {ending(payload.exit_status)}{when}"
         )
