@@ -66,6 +66,8 @@ NAMES = [
     b"..x",
     b"...",
 ]
+RULED = 11
+"""So many of the names are those that the rules below speak of."""
 DIRECTORIES = [
     b"",
     b"d",
@@ -154,6 +156,8 @@ class World:
             self.git("config", name, value)
         for _ in range(pick.randrange(3, 25)):
             self.write_somewhere()
+        for _ in range(0 if self.calm else 3):
+            self.write_rules()
         if pick.random() < 0.9:
             self.git("add", "-A", ok=True)
             self.git("commit", "-q", "--allow-empty", "-m", "first")
@@ -189,7 +193,8 @@ class World:
     # What people do to files
 
     def path(self) -> bytes:
-        return os.path.join(self.random.choice(DIRECTORIES), self.random.choice(NAMES))
+        names = NAMES[:RULED] if self.random.random() < 0.5 else NAMES
+        return os.path.join(self.random.choice(DIRECTORIES), self.random.choice(names))
 
     def full(self, path: bytes) -> bytes:
         return os.path.join(os.fsencode(self.place), path)
