@@ -22,7 +22,8 @@ FIELDS = ("repository", "url", "branch", "revision", "host")
 MAX_PEERS = 100
 MAX_REPOSITORIES = 1000
 MAX_FIELD = 4096
-REQUEST_INTERVAL_S = 2.0
+REQUEST_INTERVAL_S = 0.1
+"""A flood becomes ten requests a second at most; vcs fetches one at a time, and not what it has."""
 _REVISION = re.compile(r"[0-9A-Za-z._:+-]{1,128}")
 _UNWANTED = re.compile("[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot carry, and what is no part of a line: controls and line breaks."""
