@@ -499,6 +499,51 @@ def test_names_that_a_folding_file_system_takes_for_one_have_one_form() -> None:
     assert fold(b"a") != fold(b"b")
 
 
+def test_two_names_that_the_file_system_takes_for_one_are_refused(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    (place / ".git" / "CONFIG").touch()  # as a file system that folds would show it
+    with pytest.raises(Held, match=r"A\.txt and a\.txt are one name"):
+        apply(repository, head(place), coming(elsewhere, place, {"A.txt": "A\n"}))
+    assert is_clean(place)
+
+
+def test_a_fifo_in_the_way_is_left_alone_and_what_comes_is_kept_aside(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    os.mkfifo(place / "n.txt")
+    result = applied(repository, place, coming(elsewhere, place, {"n.txt": "theirs\n", "a.txt": "A\n"}))
+    assert stat.S_ISFIFO((place / "n.txt").stat().st_mode)
+    assert (place / "a.txt").read_text() == "A\n"
+    assert result.kept == (b"n.txt",)
+    assert [path.read_text() for path in (place / ".git/autosync/kept").rglob("n.txt")] == ["theirs\n"]
+
+
+def test_a_repository_of_the_user_in_the_way_is_left_alone(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    commit(make_repository(place / "n"), {"inner": "inner\n"}, "inner")
+    apply(repository, head(place), coming(elsewhere, place, {"n": "theirs\n"}))
+    assert (place / "n" / "inner").read_text() == "inner\n"
+    assert is_clean(place / "n")
+    texts = [path.read_text() for path in place.glob("n.conflict-*")]
+    texts += [path.read_text() for path in (place / ".git/autosync/kept").rglob("n")]
+    assert texts == ["theirs\n"]
+
+
+def test_a_user_who_holds_the_lock_of_the_index_comes_first(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    new = coming(elsewhere, place, {"a.txt": "A\n"})
+    (place / ".git" / "index.lock").touch()
+    with pytest.raises(Held) as held:
+        Apply(repository).apply("refs/heads/main", head(place), new, wait_s=0.0)
+    assert held.value.kind is HeldKind.LOCK
+    assert (place / "a.txt").read_text() == "a\n"
+    (place / ".git" / "index.lock").unlink()
+    applied(repository, place, new)
+
+
 def test_nothing_is_done_while_the_user_merges(
     repository: Repository, place: Path, elsewhere: Path
 ) -> None:
