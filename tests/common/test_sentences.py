@@ -71,7 +71,7 @@ def test_the_log_has_a_line_for_each_thing_that_happens() -> None:
     assert said(conflict)[0] == "CONFLICT" and "a.conflict-1" in said(conflict)[2]
     assert said(StageReady(stage="vcs", pid=1)) == ("started", "-", "autosync-vcs")
     exited = StageExited(stage="vcs", pid=1, exit_status=137, retry_at=100.5)
-    assert said(exited) == ("stopped", "-", "autosync-vcs ended with signal 9; again 0.5 s")
+    assert said(exited) == ("stopped", "-", "autosync-vcs ended with signal 9; again in 0.5 s")
 
 
 def state(word: str, **more: object) -> VcsState:
