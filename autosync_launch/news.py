@@ -30,6 +30,7 @@ from autosync_launch.overview import HostView, Last, RepositoryView
 CHANGES_KEPT = 100
 """Of the changes of one message so many are kept in the log."""
 HOSTS_KEPT = 100
+RECOVERING = "recovering"
 
 
 class News:
@@ -50,6 +51,8 @@ class News:
         self._journal_fails = False
         self._names: dict[str, str] = {}
         self._states: dict[str, VcsState] = {}
+        self._told: dict[str, VcsState] = {}
+        """The last state of each root that led, or could have led, to a line."""
         self._introduced: set[str] = set()
         self._pushed: dict[str, str] = {}
         self._last: dict[str, Last] = {}
@@ -59,7 +62,7 @@ class News:
     def follow(self, configuration: Configuration) -> None:
         """Take the repositories of a configuration; what was known of others is forgotten."""
         self._names = {repository.path: repository.name for repository in configuration.repositories}
-        for known in (self._states, self._last):
+        for known in (self._states, self._told, self._last):
             for root in [root for root in known if root not in self._names]:
                 del known[root]
         if configuration.xmpp is None:
@@ -120,16 +123,25 @@ class News:
             self._hear_of(payload.from_host, message.at)
 
     def _take_state(self, message: Message, state: VcsState) -> None:
-        before = self._states.get(state.root)
         if state.root not in self._names:
             return
         self._states[state.root] = state
         if state.root not in self._introduced and state.branch is not None:
             self._introduced.add(state.root)
             self.tell(message, _first(state))
-        said = transition(before, state)
+        if state.state == "busy" and RECOVERING in state.reason:
+            return  # it has just been started: what it was before is not over
+        said = transition(self._before(state), state)
         if said is not None:
             self.tell(message, said)
+
+    def _before(self, state: VcsState) -> VcsState | None:
+        """Give the state that this one is to be told as a change of; being offline lasts over a try."""
+        before = self._told.get(state.root)
+        if before is not None and before.state == "offline" and state.state == "busy":
+            return state
+        self._told[state.root] = state
+        return before
 
     def _take_messenger(self, message: Message, state: XmppState) -> None:
         before, self.messenger = self.messenger, state
