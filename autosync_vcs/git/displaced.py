@@ -65,7 +65,7 @@ def revisit(repository: Repository) -> Returned:
         if found is None or found.raw in ("", displaced.expected):
             continue
         returned.records.append(record)
-        if (found.mode, found.raw) == displaced.step.new:  # we were killed after the exchange
+        if found.raw == displaced.placed:  # we were killed after the exchange
             returned.raced.append(displaced.step)
             returned.out.append(_out(displaced, found))
         else:
@@ -89,7 +89,7 @@ def give_back(repository: Repository, displaced: Displaced, returned: Returned) 
             move(stage, name, parent, target)
             returned.raced.append(step)
             return
-        if step.new and (local.mode, local.raw) == step.new:
+        if displaced.placed and local.raw == displaced.placed:
             exchange(stage, name, parent, target)
             returned.raced.append(step)
             crash_point("displaced: exchanged back")
@@ -162,6 +162,7 @@ def _let_wait(repository: Repository, displaced: Displaced) -> None:
         "file": base64.b64encode(file).decode(),
         "step": pack_step(displaced.step),
         "expected": displaced.expected,
+        "placed": displaced.placed,
         "since": time.time(),
     }
     beside = os.path.join(base, token + b".new")
@@ -181,5 +182,6 @@ def _records(repository: Repository) -> Iterator[tuple[bytes, Displaced, float]]
             with open(record, encoding="ascii") as file:
                 fields = json.load(file)
             step = unpack_step(fields["step"])
-            displaced = Displaced(base64.b64decode(fields["file"]), step, fields["expected"])
+            file_name = base64.b64decode(fields["file"])
+            displaced = Displaced(file_name, step, fields["expected"], fields["placed"])
             yield record, displaced, fields["since"]

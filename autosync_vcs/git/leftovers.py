@@ -32,7 +32,7 @@ def left_over(
             continue
         if local.mode == DIRECTORY and planned.step.path in inner:
             continue
-        left = Displaced(file, planned.step, planned.believed)
+        left = Displaced(file, planned.step, planned.believed, planned.staged)
         if number == 0 and planned.believed and local.raw == planned.believed:
             found.append(left)
         else:

@@ -35,11 +35,15 @@ ATTEMPTS = 16
 
 
 class Displaced(NamedTuple):
-    """A file that made room: where it is, the step that displaced it, and what it held."""
+    """A file that made room: where it is, the step that displaced it, what it held, what took its place.
+
+    The last two are ids of contents as they are; ``placed`` is empty after a deletion.
+    """
 
     file: bytes
     step: Step
     expected: str
+    placed: str = ""
 
 
 class SwapRound:
@@ -299,7 +303,8 @@ class SwapRound:
 
     def _note_displaced(self, step: Step, part: bytes) -> None:
         file = os.path.join(self._places.of(step.path), self._number, part, step.path)
-        self.displaced.append(Displaced(file, step, self._believed[step.path].raw))
+        placed = self._staged[step.path].raw if step.path in self._staged else ""
+        self.displaced.append(Displaced(file, step, self._believed[step.path].raw, placed))
 
     def _stage_of(self, step: Step, part: bytes) -> AbstractContextManager[int]:
         stage = os.path.join(self._places.of(step.path), self._number, part)

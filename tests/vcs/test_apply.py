@@ -414,6 +414,22 @@ def test_what_a_program_writes_later_to_a_file_that_was_replaced_comes_back(
     assert not Apply(repository).waiting
 
 
+def test_files_that_git_converts_are_merged_and_come_back_in_the_same_way(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    git(place, "config", "core.autocrlf", "true")
+    (place / "a.txt").write_bytes(b"mine\r\na\r\n")
+    crlf = LINES.replace("\n", "\r\n")
+    (place / "d/e/c.txt").write_bytes(crlf.encode())
+    new = coming(elsewhere, place, {"a.txt": "a\ntheirs\n", "d/e/c.txt": "top\n" + LINES})
+    with (place / "d/e/c.txt").open("ab") as log:
+        apply(repository, head(place), new)
+        log.write(b"late\r\n")
+    revisit(repository)
+    assert (place / "d/e/c.txt").read_bytes() == f"top\r\n{crlf}late\r\n".encode()
+    assert b"mine\r\n" in (place / "a.txt").read_bytes()
+
+
 def test_a_replaced_file_that_is_closed_without_a_change_is_dropped(
     repository: Repository, place: Path, elsewhere: Path
 ) -> None:
