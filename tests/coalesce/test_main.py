@@ -114,14 +114,14 @@ def test_a_reader_that_goes_away_is_a_clean_end() -> None:
 
 def test_on_the_bus_a_new_subscription_is_a_rescan_of_each_root(sockets: str, tmp_path: Path) -> None:
     with (
-        Tool("autosync-tap", f"--out={sockets}/watch.pub").ready() as watch,
+        Tool("autosync-tap", f"--in={sockets}/c.pub", "batch.settled", "bus.subscribed").ready() as told,
         Tool(
             "autosync-coalesce", f"--in={sockets}/watch.pub", f"--out={sockets}/c.pub", "/r", "/s"
         ).ready(),
-        Tool("autosync-tap", f"--in={sockets}/c.pub", "batch.settled").ready() as told,
     ):
-        watch.say({"type": "new.topic"})
-        full = told.until("batch.settled", 2)
+        told.until("bus.subscribed")
+        with Tool("autosync-tap", f"--out={sockets}/watch.pub", "fs.").ready():
+            full = told.until("batch.settled", 2)
         assert {(batch["root"], batch["full"]) for batch in full} == {("/r", True), ("/s", True)}
 
 
