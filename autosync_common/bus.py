@@ -3,30 +3,43 @@
 A publisher answers every subscription, counts its messages and lists the numbers in heartbeats, so that
 a subscriber notices whatever it missed (``tracker``). Requests are JSON objects answered by JSON
 objects; whoever asks waits a bounded time, throws the socket away and may ask again.
+
+On tcp every socket has keys, and a ``Doorkeeper`` judges each handshake; without one nobody comes in.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import os
+import struct
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import zmq
-import zmq.utils.monitor
 
-from autosync_common import messages
-from autosync_common.answers import Answer, Deferred, Handler, Refused
-from autosync_common.errors import TemporaryError, UserError
+from autosync_common import curve, endpoints, messages
+from autosync_common.answers import Deferred, Handler, Refused, answer_to
+from autosync_common.curve import Keys, Peer
+from autosync_common.errors import AutosyncError, TemporaryError, UserError
 from autosync_common.loop import Loop, Timer
 from autosync_common.messages import BusHeartbeat, BusSubscribed, Message, Payload
 from autosync_common.tracker import Tracker
 
-__all__ = ["Deferred", "Publisher", "Refused", "Responder", "Subscriber", "end", "request"]
+__all__ = [
+    "Deferred",
+    "Doorkeeper",
+    "Publisher",
+    "Refused",
+    "Responder",
+    "Subscriber",
+    "end",
+    "new_secret",
+    "public_of",
+    "request",
+]
 
 HEARTBEAT_DELAYS_S = (0.5, 2.0, 8.0)
 HEARTBEAT_INTERVAL_S = 30.0
@@ -36,20 +49,33 @@ MESSAGE_LIMIT_BYTES = 1024 * 1024
 QUEUE_LIMIT_MESSAGES = 10_000
 MESSAGES_AT_ONCE = 1_000
 LAST_WORDS_MS = 500
-IPC_PATH_LIMIT_BYTES = 107
+_EVENT = struct.Struct("=hi")
+"""Event and value, as zmq_socket_monitor(3) has them; zmq.utils.monitor would import asyncio for it."""
+RECONNECT_LIMIT_MS = 10_000
+"""Of a client on tcp: libzmq tries ten times a second, for ever, where it is turned away."""
+LIBZMQ_NEEDED = (4, 3, 3)
+"""Older ones can be stopped by whoever reaches the port, without any key."""
+ZAP_ENDPOINT = "inproc://zeromq.zap.01"
+_HANDSHAKE_FAILED = (
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+)
 
 
 class Publisher:
     """Binds one endpoint and publishes there, counted, answered and with heartbeats."""
 
-    def __init__(self, endpoint: str, sender: str, loop: Loop, topics: Iterable[str] = ()) -> None:
+    def __init__(
+        self, endpoint: str, sender: str, loop: Loop, topics: Iterable[str] = (), keys: Keys | None = None
+    ) -> None:
         self._loop = loop
         self._numbering = messages.Numbering(sender)
         self._offered = set(topics)
         self._last_values: dict[tuple[str, str], bytes] = {}
         self._socket = _socket(zmq.XPUB)
         self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)
-        self._lock = _bind(self._socket, endpoint)
+        self._lock = _bind(self._socket, endpoint, keys)
         self._beats = 0
         self._timer: Timer | None = None
         loop.watch(self._socket, self._answer_subscriptions, pending=lambda: _has_input(self._socket))
@@ -78,7 +104,7 @@ class Publisher:
             self._timer.cancel()
         self._loop.unwatch(self._socket)
         self._socket.close(linger=LAST_WORDS_MS)
-        _unlock(self._lock)
+        endpoints.let_go(self._lock)
 
     def _send(self, topic: str, text: bytes) -> None:
         with contextlib.suppress(zmq.Again):
@@ -133,8 +159,10 @@ class Subscriber:
         on_gap: Callable[[str], None],
         on_garbage: Callable[[str], None],
         on_raw: Callable[[str, bytes], None] | None = None,
+        keys: Keys | None = None,
+        on_refused: Callable[[], None] = lambda: None,
     ) -> None:
-        self._endpoint = endpoint
+        self._endpoint, self._keys, self._on_refused = endpoint, keys, on_refused
         self._topics = tuple(topics)
         self._loop = loop
         self._on_message, self._on_gap, self._on_garbage = on_message, on_gap, on_garbage
@@ -157,11 +185,10 @@ class Subscriber:
         self._socket = _socket(zmq.SUB)
         for topic in {*self._topics, BusHeartbeat.TOPIC}:
             self._socket.setsockopt(zmq.SUBSCRIBE, topic.encode())
-        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-        _check_endpoint(self._endpoint)
-        self._socket.connect(self._endpoint)
+        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | _HANDSHAKE_FAILED)
+        _connect(self._socket, self._endpoint, self._keys)
         self._loop.watch(self._socket, self._receive, pending=lambda: _has_input(self._socket))
-        self._loop.watch(self._monitor, self._disconnected, pending=lambda: _has_input(self._monitor))
+        self._loop.watch(self._monitor, self._look_at_events, pending=lambda: _has_input(self._monitor))
         self._heard_at = self._loop.now()
         self._watch_silence()
 
@@ -170,9 +197,14 @@ class Subscriber:
         self.close()
         self._connect()
 
+    def _look_at_events(self) -> None:
+        events = [_EVENT.unpack(one[0])[0] for one in _received(self._monitor)]
+        if any(event & _HANDSHAKE_FAILED for event in events):
+            self._on_refused()
+        if zmq.EVENT_DISCONNECTED in events:
+            self._disconnected()
+
     def _disconnected(self) -> None:
-        for _ in _received(self._monitor):
-            pass
         if self._silence is not None:
             self._silence.cancel()
         self._silence = self._loop.call_later(RECONNECT_DELAY_S, self._reconnect)
@@ -216,61 +248,91 @@ class Subscriber:
 
 
 class Responder:
-    """Binds one endpoint and answers the requests that come there."""
+    """Binds one endpoint and answers the requests that come there; on tcp, those of a peer's role."""
 
-    def __init__(self, endpoint: str, handlers: Mapping[str, Handler], loop: Loop) -> None:
+    def __init__(
+        self, endpoint: str, handlers: Mapping[str, Handler], loop: Loop, keys: Keys | None = None
+    ) -> None:
         self._loop = loop
+        self._for_peers = endpoints.is_tcp(endpoint)
         self._handlers = handlers
         self._socket = _socket(zmq.ROUTER)
-        self._lock = _bind(self._socket, endpoint)
+        self._lock = _bind(self._socket, endpoint, keys)
         loop.watch(self._socket, self._serve, pending=lambda: _has_input(self._socket))
 
     def close(self) -> None:
         self._loop.unwatch(self._socket)
         self._socket.close(linger=LAST_WORDS_MS)
-        _unlock(self._lock)
+        endpoints.let_go(self._lock)
 
     def _serve(self) -> None:
-        for frames in _received(self._socket):
+        for parts in _received_parts(self._socket):
+            frames = [part.bytes for part in parts]
             if b"" not in frames:
                 continue
             split = frames.index(b"") + 1
-            self._answer(frames[:split], b"".join(frames[split:]))
+            self._answer(frames[:split], b"".join(frames[split:]), _role_of(parts[-1]))
 
-    def _answer(self, route: list[bytes], text: bytes) -> None:
+    def _answer(self, route: list[bytes], text: bytes, role: str) -> None:
         def send(fields: Mapping[str, Any]) -> None:
             with contextlib.suppress(zmq.ZMQError):
                 self._socket.send_multipart((*route, _json(fields)), zmq.NOBLOCK)
 
-        try:
-            answer = self._handle(text)
-        except Refused as refused:
-            send({"ok": False, "code": refused.code, "message": refused.message})
-            return
-        except Exception as error:
-            send({"ok": False, "code": "failed", "message": f"{type(error).__name__}: {error}"})
-            return
-        if isinstance(answer, Deferred):
-            answer.send_by(lambda fields: send({"ok": True, **fields}))
-        else:
-            send({"ok": True, **answer})
+        permitted = curve.ROLES.get(role, frozenset()) if self._for_peers else None
+        answer_to(text, self._handlers, send, permitted)
 
-    def _handle(self, text: bytes) -> Answer:
+
+class Doorkeeper:
+    """Judges every handshake on tcp: only the peers that ``keys`` names come in (RFC 27, ZAP).
+
+    One for each process, there before a socket is bound to tcp and as long as one is. ``on_refused`` is
+    told the public key of whoever was turned away.
+    """
+
+    def __init__(self, keys: Keys, loop: Loop, on_refused: Callable[[str], None]) -> None:
+        self._keys, self._loop, self._on_refused = keys, loop, on_refused
+        self._socket = _socket(zmq.ROUTER)
+        self._socket.bind(ZAP_ENDPOINT)
+        loop.watch(self._socket, self._judge, pending=lambda: _has_input(self._socket))
+
+    def close(self) -> None:
+        self._loop.unwatch(self._socket)
+        self._socket.close(linger=0)
+
+    def _judge(self) -> None:
+        for route, _, *asked in _received(self._socket):
+            key, peer = curve.judge(asked, self._peers())
+            verdict = (b"400", b"unknown key", b"") if peer is None else (b"200", b"OK", peer.role.encode())
+            with contextlib.suppress(zmq.ZMQError):
+                self._socket.send_multipart((route, b"", b"1.0", asked[1], *verdict, b""), zmq.NOBLOCK)
+            if peer is None:
+                self._on_refused(key)
+
+    def _peers(self) -> Mapping[str, Peer]:
+        """Read them anew, so that a peer can be added at any time; nobody, where they cannot be read."""
         try:
-            fields = json.loads(text)
-        except (ValueError, RecursionError):
-            raise Refused("malformed", "the request is not JSON") from None
-        if not isinstance(fields, dict) or not isinstance(fields.get("type"), str):
-            raise Refused("malformed", "the request is not an object with a type")
-        handler = self._handlers.get(fields["type"])
-        if handler is None:
-            known = ", ".join(sorted(self._handlers))
-            raise Refused("unknown-request", f"{fields['type']!r:.60}; here are answered: {known}")
-        return handler(fields)
+            return self._keys.peers() if self._keys.peers is not None else {}
+        except AutosyncError:
+            return {}
+
+
+def new_secret() -> str:
+    """Make a secret key."""
+    return zmq.curve_keypair()[1].decode()
+
+
+def public_of(secret: str) -> str:
+    """Give the public key that belongs to a secret one."""
+    return zmq.curve_public(secret.encode()).decode()
 
 
 def request(
-    endpoint: str, name: str, fields: Mapping[str, Any] | None = None, *, timeout_s: float = 5.0
+    endpoint: str,
+    name: str,
+    fields: Mapping[str, Any] | None = None,
+    *,
+    timeout_s: float = 5.0,
+    keys: Keys | None = None,
 ) -> dict[str, Any]:
     """Send one request and give the fields of its answer. Any thread may call this.
 
@@ -281,11 +343,11 @@ def request(
     try:
         for option, value in ((zmq.REQ_RELAXED, 1), (zmq.REQ_CORRELATE, 1), (zmq.IMMEDIATE, 1)):
             socket.setsockopt(option, value)
-        _check_endpoint(endpoint)
-        socket.connect(endpoint)
+        _connect(socket, endpoint, keys)
         text = _json({"v": messages.VERSION, "type": name, **(fields or {})})
         if not socket.poll(_left_ms(deadline), zmq.POLLOUT):
-            raise TemporaryError(endpoint, "nobody answers there")
+            unknown = ", or our key is not known there" if keys is not None else ""
+            raise TemporaryError(endpoint, f"nobody answers there{unknown}")
         socket.send(text, zmq.NOBLOCK)
         if not socket.poll(_left_ms(deadline), zmq.POLLIN):
             raise TemporaryError(endpoint, f"no answer to {name} within {timeout_s:g} s")
@@ -333,35 +395,67 @@ def _received(socket: zmq.Socket[bytes]) -> Iterable[list[bytes]]:
             return
 
 
-def _check_endpoint(endpoint: str) -> None:
-    """Raises ``UserError`` for an endpoint that must not or cannot be used."""
-    scheme, _, address = endpoint.partition("://")
-    if scheme == "ipc" and address and not address.startswith("@"):
-        if len(os.fsencode(address)) > IPC_PATH_LIMIT_BYTES:
-            raise UserError(
-                endpoint,
-                f"the path of a socket has at most {IPC_PATH_LIMIT_BYTES} bytes",
-                "set XDG_RUNTIME_DIR to a shorter one",
-            )
+def _received_parts(socket: zmq.Socket[bytes]) -> Iterable[list[zmq.Frame]]:
+    """The same, with what is known of the sender of each."""
+    for _ in range(MESSAGES_AT_ONCE):
+        try:
+            yield socket.recv_multipart(zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return
+
+
+def _role_of(part: zmq.Frame) -> str:
+    """Give the role that the doorkeeper gave to the sender of a frame."""
+    try:
+        return str(part.get("User-Id"))
+    except zmq.ZMQError:
+        return ""
+
+
+def _secure(socket: zmq.Socket[bytes], endpoint: str, keys: Keys | None) -> None:
+    """Have a socket on tcp speak CURVE only, as a client where the keys name a server.
+
+    Raises ``UserError`` for an endpoint that cannot be, and on tcp where that is not possible.
+    """
+    endpoints.check(endpoint)
+    if not endpoints.is_tcp(endpoint):
         return
-    if scheme == "tcp":
-        raise UserError(endpoint, "tcp is not built yet", "use ipc://PATH; over a network, ssh -L of it")
-    raise UserError(endpoint, "is no endpoint", "ipc:///PATH names a socket")
+    if keys is None:
+        raise UserError(endpoint, "tcp needs keys on both ends", "see [bus] in autosync.conf(5)")
+    if zmq.zmq_version_info() < LIBZMQ_NEEDED or not zmq.has("curve"):
+        needed = ".".join(map(str, LIBZMQ_NEEDED))
+        raise UserError(
+            endpoint,
+            f"tcp needs libzmq {needed} with CURVE; here is {zmq.zmq_version()}",
+            "install a newer one",
+        )
+    socket.setsockopt(zmq.IPV6, int("[" in endpoint))
+    socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret.encode())
+    socket.setsockopt(zmq.CURVE_PUBLICKEY, public_of(keys.secret).encode())
+    if keys.server_key is not None:
+        socket.setsockopt(zmq.CURVE_SERVERKEY, keys.server_key.encode())
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_LIMIT_MS)
+    else:
+        socket.setsockopt(zmq.CURVE_SERVER, 1)
+        socket.setsockopt(zmq.ZAP_DOMAIN, curve.ZAP_DOMAIN)
+        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
 
 
-def _bind(socket: zmq.Socket[bytes], endpoint: str) -> int:
-    """Bind, once this process holds the endpoint: a second bind of an ipc path would steal it."""
-    _check_endpoint(endpoint)
-    path = endpoint.removeprefix("ipc://")
-    try:
-        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise UserError(endpoint, (error.strerror or "").lower(), "its directory must exist") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise TemporaryError(endpoint, "another process is bound to it") from None
+def _connect(socket: zmq.Socket[bytes], endpoint: str, keys: Keys | None) -> None:
+    _secure(socket, endpoint, keys)
+    socket.connect(endpoint)
+
+
+def _bind(socket: zmq.Socket[bytes], endpoint: str, keys: Keys | None) -> int | None:
+    """Bind; an ipc path once this process holds its lock: a second bind would steal it."""
+    _secure(socket, endpoint, keys)
+    if endpoints.is_tcp(endpoint):
+        try:
+            socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            raise TemporaryError(endpoint, str(error).lower()) from None
+        return None
+    lock = endpoints.hold(endpoint)
     before = os.umask(0o077)
     try:
         socket.bind(endpoint)
@@ -371,10 +465,6 @@ def _bind(socket: zmq.Socket[bytes], endpoint: str) -> int:
     finally:
         os.umask(before)
     return lock
-
-
-def _unlock(lock: int) -> None:
-    os.close(lock)
 
 
 def _left_ms(deadline: float) -> int:

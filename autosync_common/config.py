@@ -18,6 +18,7 @@ from autosync_common.ini import Entry, Problem, Section
 from autosync_common.naming import Names, absolute, default_file, instance_on, overlap, shown
 from autosync_common.reading import Reading
 from autosync_common.settings import (
+    BusConfig,
     CoalesceConfig,
     Configuration,
     NotifyMethod,
@@ -30,6 +31,7 @@ from autosync_common.settings import (
 
 __all__ = [
     "ORIGIN_VARIABLE",
+    "BusConfig",
     "CoalesceConfig",
     "Configuration",
     "ConfigurationError",
@@ -69,12 +71,15 @@ def _place(file: str, problem: Problem) -> str:
     return f"{file}:{problem.line}" if problem.line else file
 
 
-def load(path: Path | str | None = None, origin: Path | str | None = None) -> Configuration:
+def load(
+    path: Path | str | None = None, origin: Path | str | None = None, *, directories: bool = True
+) -> Configuration:
     """Give the configuration that a file holds, ``~/.autosync`` by default.
 
     The launcher gives its stages a copy that they all agree on, and names the file it was copied from in
     the environment variable ``AUTOSYNC_CONFIG_ORIGIN`` (or as ``origin``): messages, relative paths and the
     name of the instance are then those of that file. The variable says nothing about the default file.
+    A messenger that runs alone needs no ``directories``.
 
     Raises ``ConfigurationError`` with all problems of the contents, ``UserError`` for a file that cannot be
     read or holds a password that others can read.
@@ -90,7 +95,7 @@ def load(path: Path | str | None = None, origin: Path | str | None = None) -> Co
             "",
             f"chmod 600 {shown(original)}",
         )
-    reading = Reading(original, sections, problems)
+    reading = Reading(original, sections, problems, directories=directories)
     configuration = reading.configuration()
     if reading.problems:
         raise ConfigurationError(shown(original), reading.problems)

@@ -93,6 +93,13 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
         "alsonotify": Key("xmpp", "alsonotify", values.accounts),
         "legacy": Key("xmpp", "legacy", values.truth),
     },
+    "bus": {
+        "publish": Key("bus", "publish", values.tcp),
+        "answer": Key("bus", "answer", values.tcp),
+        "keyfile": Key("bus", "keyfile", values.path),
+        "peers": Key("bus", "peers", values.path),
+        "server_key": Key("bus", "server_key", values.public_key),
+    },
     "dvcs": {
         "statuscmd": Key("", "", git_command('git status | grep -iq "nothing to commit"', "git status")),
         "addcmd": Key("", "", git_command("git add %s")),

@@ -13,6 +13,7 @@ from autosync_common import keys
 from autosync_common.ini import Entry, Problem, Section
 from autosync_common.naming import Names, instance_of, overlap, shown
 from autosync_common.settings import (
+    BusConfig,
     CoalesceConfig,
     Configuration,
     Repository,
@@ -43,8 +44,16 @@ def plain(fields: Fields | None) -> dict[str, Any]:
 class Reading:
     """One pass from sections to records; what is wrong and what is worth saying gather on the way."""
 
-    def __init__(self, file: Path, sections: Mapping[str, Section], problems: Sequence[Problem]) -> None:
+    def __init__(
+        self,
+        file: Path,
+        sections: Mapping[str, Section],
+        problems: Sequence[Problem],
+        *,
+        directories: bool = True,
+    ) -> None:
         self.file = file
+        self.needs_directories = directories
         self.sections = sections
         self.problems = list(problems)
         self.notes: list[str] = []
@@ -86,6 +95,7 @@ class Reading:
             coalesce=coalesce,
             vcs=replace(vcs, push=vcs.push and method != "none"),
             xmpp=xmpp,
+            bus=self.bus(parts.get("bus", {})),
             syncmethod=method,
             notifymethod=plain(general).get("notifymethod", "none"),
             pidfile=Path(pidfile) if pidfile else None,
@@ -150,6 +160,16 @@ class Reading:
             )
         return XmppConfig(**(plain(fields) | {"username": account}))
 
+    def bus(self, fields: Fields) -> BusConfig:
+        for name in {"publish", "answer"} & fields.keys():
+            for needed in ("keyfile", "peers"):
+                if not self.given("bus", needed):
+                    given = fields[name]
+                    self.wrong(
+                        given.line, f"{given.said}: there is no {needed}", "tcp needs keys and peers"
+                    )
+        return BusConfig(**plain(fields))
+
     def repositories(
         self,
         path: Given | None,
@@ -174,7 +194,7 @@ class Reading:
         if path is not None and path.value not in {repository.path for repository, _ in found}:
             names = Names(repository.name for repository, _ in found)
             found.insert(0, (Repository(names.new(path.value), path.value, coalesce, vcs), path.line))
-        if not own and path is None and not self.given("autosync", "path"):
+        if self.needs_directories and not own and path is None and not self.given("autosync", "path"):
             self.wrong(
                 0, "names no directory", "[autosync] needs path = DIRECTORY, or add [repository NAME]"
             )

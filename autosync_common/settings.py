@@ -62,6 +62,20 @@ class XmppConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class BusConfig:
+    """The bus beyond this host; autosync-wire(7) tells of it."""
+
+    publish: str | None = None
+    answer: str | None = None
+    """Where the vcs stage serves peers on other hosts: endpoints on tcp."""
+    keyfile: str | None = None
+    peers: str | None = None
+    """The file of who may connect."""
+    server_key: str | None = None
+    """The public key of the host that is connected to."""
+
+
+@dataclass(frozen=True, slots=True)
 class Repository:
     name: str
     path: str
@@ -81,6 +95,7 @@ class Configuration:
     coalesce: CoalesceConfig = CoalesceConfig()
     vcs: VcsConfig = VcsConfig()
     xmpp: XmppConfig | None = None
+    bus: BusConfig = BusConfig()
     syncmethod: SyncMethod = "poll"
     notifymethod: NotifyMethod = "none"
     pidfile: Path | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import logging
 import os
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autosync_common import messages
+from autosync_common import curve, endpoints, messages
 from autosync_common.answers import Refused
 from autosync_common.arguments import COMMON_OPTIONS, number, parse
 from autosync_common.command import guard
@@ -29,10 +30,13 @@ from autosync_common.errors import DONE, SIGNALLED, AutosyncError, UserError
 from autosync_common.lines import LineReader, LineWriter, TooLong
 from autosync_common.loop import Loop
 from autosync_common.messages import Message, Payload
+from autosync_common.settings import BusConfig
 
 if TYPE_CHECKING:
     from autosync_common.answers import Handler
     from autosync_common.bus import Publisher, Responder, Subscriber
+    from autosync_common.curve import Keys
+    from autosync_common.peers import Peers
 
 __all__ = ["COMMON_OPTIONS", "Stage", "StageOptions", "guard", "number", "options_of", "parse"]
 
@@ -56,6 +60,8 @@ class StageOptions:
     ready_fd: int | None = None
     level: int = logging.INFO
     log_format: str = "text"
+    bus: BusConfig = dataclasses.field(default_factory=BusConfig)
+    """Keys and endpoints on tcp."""
 
 
 def options_of(arguments: Mapping[str, Any]) -> StageOptions:
@@ -92,15 +98,18 @@ class Stage:
         self.log = logger(program, options.level, options.log_format)
         self.on_stop: Callable[[int], None] = self.loop.stop
         self._complaints = 0
+        self._warned: set[str] = set()
         self._subscribers: list[Subscriber] = []
         self._responder: Responder | None = None
         self._publisher: Publisher | None = None
+        self._peers: Peers | None = None
+        self._offers = tuple(offers)
         self._writer: LineWriter | None = None
         self._numbering = messages.Numbering(self.name)
         for number_ in (signal.SIGTERM, signal.SIGINT):
             self.loop.on_signal(number_, lambda n=number_: self.on_stop(SIGNALLED + n))  # type: ignore[misc]
         self._hold_lifeline()
-        self._open_outlet(tuple(offers))
+        self._open_outlet(self._offers)
 
     def publish(self, payload: Payload) -> None:
         """Publish a message; nobody need be there to hear it."""
@@ -108,6 +117,8 @@ class Stage:
             self._publisher.publish(payload)
         elif self._writer is not None and not isinstance(payload, messages.BusHeartbeat):
             self._writer.write(messages.encode(self._numbering.envelope(payload)))
+        if self._peers is not None:
+            self._peers.publish(payload)
 
     def relay(self, message: Message) -> None:
         """Publish what another made: sender and time stay, run and number are ours."""
@@ -139,19 +150,43 @@ class Stage:
 
         for endpoint in self.options.inlets:
             self._subscribers.append(
-                Subscriber(endpoint, wanted, self.loop, on_message, on_gap, self.complain, on_raw)
+                Subscriber(
+                    endpoint,
+                    wanted,
+                    self.loop,
+                    on_message,
+                    on_gap,
+                    self.complain,
+                    on_raw,
+                    self._keys(endpoint),
+                    functools.partial(self._turned_away, endpoint),
+                )
             )
 
     def serve(self, handlers: Mapping[str, Handler]) -> None:
         """Answer requests, where a control endpoint is given. ``ping`` is answered anyway."""
-        if self.options.control is None:
-            return
-        from autosync_common.bus import Responder  # noqa: PLC0415
 
         def ping(_: Mapping[str, Any]) -> Mapping[str, Any]:
             return {"stage": self.name, "pid": os.getpid()}
 
-        self._responder = Responder(self.options.control, {"ping": ping, **handlers}, self.loop)
+        answered = {"ping": ping, **handlers}
+        if self.options.control is not None:
+            from autosync_common.bus import Responder  # noqa: PLC0415
+
+            self._responder = Responder(self.options.control, answered, self.loop)
+        if self._peers is not None:
+            self._peers.serve(answered)
+
+    def open_to_peers(self) -> None:
+        """Serve the peers of other hosts as well, where the configuration names endpoints for them.
+
+        To be called before anything is published. Raises ``AutosyncError``.
+        """
+        bus = self.options.bus
+        if bus.publish is not None or bus.answer is not None:
+            from autosync_common.peers import Peers  # noqa: PLC0415
+
+            self._peers = Peers(bus, self.name, self.loop, self._offers, self._turn_away)
 
     def request(
         self,
@@ -168,12 +203,17 @@ class Stage:
         def ask() -> None:
             answer: Mapping[str, Any] | Exception
             try:
-                answer = request(endpoint, name, fields, timeout_s=timeout_s)
+                answer = request(endpoint, name, fields, timeout_s=timeout_s, keys=self._keys(endpoint))
             except (AutosyncError, Refused) as error:
                 answer = error
             self.loop.call_soon(lambda: on_answer(answer))
 
         threading.Thread(target=ask, name=f"request {name}", daemon=True).start()
+
+    def check(self, endpoint: str) -> None:
+        """Raises ``UserError`` for an endpoint that ``request`` could never reach."""
+        endpoints.check(endpoint)
+        self._keys(endpoint)
 
     def ready(self) -> None:
         """Tell whoever started us that the sockets are bound and work is possible."""
@@ -195,11 +235,10 @@ class Stage:
     def close(self) -> None:
         for subscriber in self._subscribers:
             subscriber.close()
-        if self._responder is not None:
-            self._responder.close()
-        if self._publisher is not None:
-            self._publisher.close()
-        self._subscribers, self._responder, self._publisher = [], None, None
+        for end in (self._responder, self._publisher, self._peers):
+            if end is not None:
+                end.close()
+        self._subscribers, self._responder, self._publisher, self._peers = [], None, None, None
 
     def complain(self, reason: str) -> None:
         """Pass over a message that cannot be read, saying so a bounded number of times."""
@@ -208,6 +247,24 @@ class Stage:
             self.log.warning("message passed over: %s", reason)
         elif self._complaints % 100 == 0:
             self.log.warning("%d messages passed over so far; the last: %s", self._complaints, reason)
+
+    def _keys(self, endpoint: str) -> Keys | None:
+        """Give the keys to connect with, none where none are needed. Raises ``UserError``."""
+        return curve.of_client(endpoint, self.options.bus) if endpoints.is_tcp(endpoint) else None
+
+    def _turned_away(self, endpoint: str) -> None:
+        self._warn_once(
+            f"{endpoint}: the connection was refused; is our key among its peers, and server_key its own?"
+        )
+
+    def _turn_away(self, key: str) -> None:
+        self._warn_once(f"a peer with the key {key or 'that it keeps to itself'} was not let in")
+
+    def _warn_once(self, sentence: str) -> None:
+        """Say a sentence that may be due again and again, and no more of these than a person reads."""
+        if sentence not in self._warned and len(self._warned) < COMPLAINTS:
+            self._warned.add(sentence)
+            self.log.warning(sentence)
 
     def _hold_lifeline(self) -> None:
         descriptor = os.environ.pop(LIFELINE, "")

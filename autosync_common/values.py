@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from autosync_common import curve, endpoints
+
 Parser = Callable[[str, str], Any]
 """Takes the text and the directory that relative paths are relative to."""
 
@@ -112,3 +114,15 @@ def host(value: str, base: str = "") -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+\]?", value):
         raise ValueError("must be the name or address of a host")
     return value.strip("[]")
+
+
+def tcp(value: str, base: str = "") -> str:
+    if not endpoints.is_tcp_address(value):
+        raise ValueError("must be tcp://ADDRESS:PORT, such as tcp://192.168.1.2:5670")
+    return value
+
+
+def public_key(value: str, base: str = "") -> str:
+    if not curve.is_key(value):
+        raise ValueError("must be the 40 characters that `autosync tap --key=FILE` prints on that host")
+    return value

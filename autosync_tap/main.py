@@ -18,6 +18,7 @@ these publishers say. With --out: publishes the messages that stdin gives, one a
 of topics (vcs.), choose; without them all pass.
 
 Options:
+  --key=FILE            print the public key of FILE, for a bus on tcp; makes FILE where there is none
 {COMMON_OPTIONS}
 """
 

@@ -6,9 +6,11 @@ import dataclasses
 import difflib
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from autosync_common import config, messages
+from autosync_common import bus, config, curve, messages
+from autosync_common.errors import DONE
 from autosync_common.lines import LineWriter
 from autosync_common.messages import FsChanged, FsRescan, Message
 from autosync_common.rescans import Rescans
@@ -23,6 +25,9 @@ STDOUT = 1
 
 def serve(arguments: Mapping[str, Any]) -> int:
     """Serve until told to stop, or until the end of stdin; give the exit status."""
+    if arguments["--key"]:
+        print(public_key(Path(arguments["--key"]).expanduser()))
+        return DONE
     options = options_of(arguments)
     topics = tuple(arguments["TOPIC"])
     if options.outlet is not None:
@@ -33,6 +38,13 @@ def serve(arguments: Mapping[str, Any]) -> int:
 
     found = dataclasses.replace(options, inlets=endpoints(options.config))
     return Printing(found, topics, (), bridge=False).run()
+
+
+def public_key(file: Path) -> str:
+    """Give the public key of a key file, which is made where there is none. Raises ``UserError``."""
+    if not file.exists():
+        curve.keep(bus.new_secret(), file)
+    return bus.public_of(curve.secret_of(file))
 
 
 class Publishing:

@@ -26,7 +26,8 @@ def serve(arguments: Mapping[str, Any]) -> int:
     """Serve until told to stop, or until the end of stdin has been dealt with; give the exit status."""
     options = options_of(arguments)
     configuration = configured(arguments, options.config)
-    stage = Stage(PROGRAM, options, offers=OFFERS)
+    stage = Stage(PROGRAM, replace(options, bus=configuration.bus), offers=OFFERS)
+    stage.open_to_peers()
     service = _service(stage, configuration, arguments)
     try:
         stage.ready()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from autosync_common.errors import DONE, TEMPORARY, AutosyncError, UserError
 from autosync_common.host import host_name
 from autosync_common.messages import Message, PeerAnnounced, PeerHas, VcsPushed, XmppState
-from autosync_common.settings import XmppConfig
+from autosync_common.settings import Configuration, XmppConfig
 from autosync_common.stage import COMMON_OPTIONS, Stage, StageOptions, guard, options_of, parse
 
 if TYPE_CHECKING:
@@ -37,23 +37,24 @@ FINISH_S = 30.0
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(USAGE, argv, program=PROGRAM)
     options = options_of(arguments)
-    account = account_of(options)
+    configuration, account = configured(options)
+    options = dataclasses.replace(options, bus=configuration.bus)
     return Xmpp(options, account, arguments["--vcs"]).run()
 
 
-def account_of(options: StageOptions) -> XmppConfig:
-    """Read the account out of the configuration. Raises ``UserError`` where there is none."""
+def configured(options: StageOptions) -> tuple[Configuration, XmppConfig]:
+    """Give the configuration and the account in it. Raises ``UserError`` where there is none."""
     from autosync_common.config import load  # noqa: PLC0415 - the help needs none of this
     from autosync_common.naming import default_file, shown  # noqa: PLC0415
 
-    configuration = load(options.config)
+    configuration = load(options.config, directories=False)
     if configuration.xmpp is None:
         raise UserError(
             shown(configuration.file or default_file()),
             "there is no account to log in to",
             "add username and password to [xmpp], and syncmethod = xmpp to [autosync]",
         )
-    return configuration.xmpp
+    return configuration, configuration.xmpp
 
 
 class Xmpp:
@@ -70,6 +71,7 @@ class Xmpp:
         self.requests: SyncRequests | None = None
         self._vcs = vcs
         if vcs is not None:
+            self.stage.check(vcs)
             self.requests = SyncRequests(self.stage.loop, self._asker(vcs), self.stage.log)
 
     def run(self) -> int:
@@ -136,7 +138,7 @@ class Xmpp:
 
     def _reload(self) -> None:
         try:
-            self.messenger.reconfigure(account_of(self.stage.options))
+            self.messenger.reconfigure(configured(self.stage.options)[1])
         except (AutosyncError, OSError) as error:
             self.stage.log.warning("the configuration stays as it was: %s", error)
 

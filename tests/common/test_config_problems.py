@@ -80,7 +80,7 @@ def test_all_problems_are_told_together_the_first_line_counting_the_others(home:
         (
             "[xyzzy]",
             "3: [xyzzy] is no known section; known are [autosync], [repository], [watch], [coalesce], "
-            "[vcs], [xmpp], [dvcs], [autosync-server]",
+            "[vcs], [xmpp], [bus], [dvcs], [autosync-server]",
         ),
         (
             "pidfile = ~nobody-of-this-name/x",

@@ -200,7 +200,7 @@ RECORDS = {
 }
 
 
-@pytest.mark.parametrize("section", ["autosync", "watch", "coalesce", "vcs", "xmpp"])
+@pytest.mark.parametrize("section", ["autosync", "watch", "coalesce", "vcs", "xmpp", "bus"])
 def test_the_manual_of_the_configuration_gives_each_default_and_an_example(section: str) -> None:
     source = (ROOT / "man" / "autosync.conf.5").read_text()
     part = source.partition(f".Ss [{section}]")[2].partition("\n.Ss ")[0]
