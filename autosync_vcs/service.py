@@ -145,6 +145,8 @@ class Service:
     def _drain(self) -> None:
         """The end of stdin: finish what is pending, then end."""
         self._draining = True
+        for worker in self._workers:
+            worker.hurry()
         self._changed()
 
     def _changed(self) -> None:

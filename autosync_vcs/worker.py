@@ -129,6 +129,13 @@ class Worker:
         self.post(events.SyncRequested())
         return self.state.tickets.asked
 
+    def hurry(self) -> None:
+        """Delay no push any more: nothing further is to come."""
+        self._settings = dataclasses.replace(self._settings, push_delay_s=0.0)
+        if self.state.push_at is not None:
+            self.state = dataclasses.replace(self.state, push_at=self._stage.loop.now())
+        self.post(events.Tick())
+
     def stop(self) -> None:
         """Begin nothing more."""
         self._stopping = True
