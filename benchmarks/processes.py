@@ -17,11 +17,11 @@ def family(pid: int) -> list[int]:
     return found
 
 
-def cpu_s(pids: list[int]) -> float:
-    """Give the seconds of processor time that these processes, and their children that ended, have used."""
+def cpu_s(pid: int) -> float:
+    """Give the seconds of processor time that a process and all that it started have used so far."""
     total = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    for one in family(pid):
+        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
         total += sum(int(field) for field in fields[11:15])
     return total / TICKS
 
