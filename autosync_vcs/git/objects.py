@@ -67,9 +67,12 @@ class Helper:
         data, self._buffer = self._buffer[:size], self._buffer[size:]
         return data
 
-    def finish(self) -> bytes:
-        """Close its stdin and give the rest of what it says."""
-        stdout, stderr = self._process.communicate(timeout=LOCAL_TIMEOUT_S)
+    def finish(self, request: bytes) -> bytes:
+        """Ask for the last time, however much: give all that it says."""
+        try:
+            stdout, stderr = self._process.communicate(request, timeout=LOCAL_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            raise HelperDied(self._last_words()) from None
         if self._process.returncode:
             raise HelperDied(stderr.decode("utf-8", "replace").strip())
         return self._buffer + stdout
@@ -167,8 +170,8 @@ class Objects:
     def prove(self, oids: Iterable[str]) -> None:
         """Raise ``HelperDied`` unless a process that never saw these objects finds all of them."""
         helper = self._spare(_PROVE)
-        helper.ask(b"".join(oid.encode() + b"\n" for oid in oids))
-        for line in helper.finish().splitlines():
+        answer = helper.finish(b"".join(oid.encode() + b"\n" for oid in oids))
+        for line in answer.splitlines():
             if line.endswith(b" missing"):
                 raise HelperDied(f"object {line.decode()}")
 
@@ -176,8 +179,7 @@ class Objects:
         """Let a reference say NEW if it says OLD (None: if there is none); else ``HelperDied``."""
         expected = old or "0" * len(new)
         helper = self._spare(_MOVE)
-        helper.ask(b"update %s\0%s\0%s\0" % (os.fsencode(ref), new.encode(), expected.encode()))
-        helper.finish()
+        helper.finish(b"update %s\0%s\0%s\0" % (os.fsencode(ref), new.encode(), expected.encode()))
 
     def warm_up(self) -> None:
         """Start the processes that the next commit will need."""

@@ -298,6 +298,17 @@ def test_a_fifo_in_the_place_of_a_file_is_quarantined(place: Path, paths: Paths)
     assert not healed.quarantined
 
 
+@pytest.mark.timeout(60)
+def test_very_many_new_files_are_one_commit(place: Path, paths: Paths) -> None:
+    names = [f"many/{number // 100}/n{number}" for number in range(5000)]
+    write(place, {name: name for name in names})
+    snapshots = snapshots_of(place)
+    assert len(snapshots.commit(paths(*names)).changes) == 5000
+    write(place, dict.fromkeys(names[:1500], "more"))
+    assert len(snapshots.commit(paths(*names[:1500])).changes) == 1500
+    assert is_clean(place)
+
+
 def test_poison_among_many_is_found(place: Path) -> None:
     git(place, "config", "filter.bad.clean", "false")
     git(place, "config", "filter.bad.required", "true")
