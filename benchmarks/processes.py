@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -30,7 +31,8 @@ def memory_mb(pids: list[int], what: str = "Rss") -> float:
     """Give the resident (``Rss``) or proportional (``Pss``) memory in units of 10**6 bytes."""
     total = 0
     for pid in pids:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith(f"{what}:"):
-                total += int(line.split()[1])
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # it has just ended
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                if line.startswith(f"{what}:"):
+                    total += int(line.split()[1])
     return total * 1024 / 1e6
