@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import socket
 from typing import NamedTuple
 
@@ -36,7 +35,7 @@ def host_id() -> str:
         if known:
             return known
     made = path.with_name(f"{path.name}.{os.getpid()}")
-    made.write_text(f"{secrets.token_hex(ID_LENGTH // 2)}\n")
+    made.write_text(f"{os.urandom(ID_LENGTH // 2).hex()}\n")
     with contextlib.suppress(FileExistsError):
         os.link(made, path)
     made.unlink()

@@ -18,7 +18,6 @@ import dataclasses
 import functools
 import json
 import os
-import secrets
 import time
 import types
 import typing
@@ -295,7 +294,7 @@ class Numbering:
 
     def __init__(self, sender: str, run: str | None = None) -> None:
         self.sender = sender
-        self.run = run or secrets.token_hex(8)
+        self.run = run or os.urandom(8).hex()
         self.seqs: dict[str, int] = {}
 
     def envelope(self, payload: Payload, at: float | None = None) -> Message:

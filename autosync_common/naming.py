@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import binascii
 import itertools
 import os
 import re
@@ -25,15 +25,16 @@ def absolute(path: Path | str) -> Path:
 
 
 def shown(path: Path | str) -> str:
-    """Give a path as a person would type it."""
+    """Give a path as a person would type it; what no line of text can hold is replaced."""
     below = os.path.relpath(path, home()) if Path(path).is_relative_to(home()) else None
-    if below is None:
-        return str(path)
-    return "~/" if below == "." else f"~/{below}"
+    typed = str(path) if below is None else "~/" if below == "." else f"~/{below}"
+    text = os.fsencode(typed).decode("utf-8", "replace")
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def digest(*texts: str) -> str:
-    return hashlib.sha256("\0".join(texts).encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    """Give 8 hex digits that tell texts apart; hashlib would cost each process 3 MB of OpenSSL for it."""
+    return f"{binascii.crc32(chr(0).join(texts).encode('utf-8', 'surrogateescape')):08x}"
 
 
 def name_of(path: str) -> str:
