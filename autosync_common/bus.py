@@ -51,8 +51,10 @@ MESSAGES_AT_ONCE = 1_000
 LAST_WORDS_MS = 500
 _EVENT = struct.Struct("=hi")
 """Event and value, as zmq_socket_monitor(3) has them; zmq.utils.monitor would import asyncio for it."""
-RECONNECT_LIMIT_MS = 10_000
-"""Of a client on tcp: libzmq tries ten times a second, for ever, where it is turned away."""
+RECONNECT_TCP_MS = (1_000, 10_000)
+"""At first and in the end; libzmq alone would try ten times a second for ever."""
+REFUSED_DELAY_S = 5.0
+"""From a handshake that failed to the next try: a person may have listed our key by then."""
 LIBZMQ_NEEDED = (4, 3, 3)
 """Older ones can be stopped by whoever reaches the port, without any key."""
 ZAP_ENDPOINT = "inproc://zeromq.zap.01"
@@ -181,6 +183,7 @@ class Subscriber:
         self._socket.close(linger=0)
 
     def _connect(self) -> None:
+        self._is_over = False
         self._tracker = Tracker(self._topics)
         self._socket = _socket(zmq.SUB)
         for topic in {*self._topics, BusHeartbeat.TOPIC}:
@@ -200,14 +203,20 @@ class Subscriber:
     def _look_at_events(self) -> None:
         events = [_EVENT.unpack(one[0])[0] for one in _received(self._monitor)]
         if any(event & _HANDSHAKE_FAILED for event in events):
+            with contextlib.suppress(zmq.ZMQError):
+                self._socket.disconnect(self._endpoint)
+            self._begin_anew(REFUSED_DELAY_S)
             self._on_refused()
-        if zmq.EVENT_DISCONNECTED in events:
-            self._disconnected()
+        elif zmq.EVENT_DISCONNECTED in events:
+            self._begin_anew(RECONNECT_DELAY_S)
 
-    def _disconnected(self) -> None:
+    def _begin_anew(self, delay_s: float) -> None:
+        if self._is_over:
+            return
+        self._is_over = True
         if self._silence is not None:
             self._silence.cancel()
-        self._silence = self._loop.call_later(RECONNECT_DELAY_S, self._reconnect)
+        self._silence = self._loop.call_later(delay_s, self._reconnect)
 
     def _watch_silence(self) -> None:
         left = self._heard_at + SILENCE_S - self._loop.now()
@@ -434,7 +443,8 @@ def _secure(socket: zmq.Socket[bytes], endpoint: str, keys: Keys | None) -> None
     socket.setsockopt(zmq.CURVE_PUBLICKEY, public_of(keys.secret).encode())
     if keys.server_key is not None:
         socket.setsockopt(zmq.CURVE_SERVERKEY, keys.server_key.encode())
-        socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_LIMIT_MS)
+        socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_TCP_MS[0])
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_TCP_MS[1])
     else:
         socket.setsockopt(zmq.CURVE_SERVER, 1)
         socket.setsockopt(zmq.ZAP_DOMAIN, curve.ZAP_DOMAIN)

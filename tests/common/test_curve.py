@@ -171,6 +171,17 @@ def test_an_unknown_key_is_not_let_in_and_both_ends_say_so(
     assert refused.reason == "nobody answers there, or our key is not known there"
 
 
+def test_a_peer_that_was_refused_is_let_in_once_it_is_on_the_list(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus, "REFUSED_DELAY_S", 0.1)
+    second = bus.new_secret()
+    with ear(hub, hub.keys(second)) as peer:
+        turn(hub.stage.loop, lambda: peer.refusals)
+        hub.know(hub.known, second)
+        turn(hub.stage.loop, lambda: "vcs.pushed" in peer.gaps)
+
+
 def test_a_hub_that_is_not_who_it_says_is_not_spoken_to(hub: Hub) -> None:
     wrong = Keys(hub.known, server_key=bus.public_of(bus.new_secret()))
     with ear(hub, wrong) as peer:
@@ -197,13 +208,22 @@ def test_nobody_is_let_in_while_the_list_of_peers_is_no_good(
     assert isinstance(hub.ask("ping", timeout_s=SHORT_S), TemporaryError)
 
 
-def test_nobody_is_let_in_without_a_doorkeeper(hub: Hub) -> None:
-    assert hub.ask("ping")["ok"]
-    assert hub.stage._peers is not None
-    hub.stage._peers._doorkeeper.close()
-    assert isinstance(hub.ask("ping", timeout_s=SHORT_S), TemporaryError)
-    hub.stage._peers._doorkeeper = bus.Doorkeeper(curve.of_server("", hub.config), hub.stage.loop, print)
-    assert hub.ask("ping")["ok"]
+def test_nobody_is_let_in_where_there_is_no_doorkeeper(hub: Hub) -> None:
+    """Whether there never was one, or it has ended."""
+    hub.stage.close()
+    endpoint = f"tcp://127.0.0.1:{free_ports(1)[0]}"
+    lonely = Responder(endpoint, {"ping": lambda _: {}}, hub.stage.loop, curve.of_server("", hub.config))
+    try:
+        hub.answer = endpoint
+        assert isinstance(hub.ask("ping", timeout_s=SHORT_S), TemporaryError)
+        doorkeeper = bus.Doorkeeper(curve.of_server("", hub.config), hub.stage.loop, print)
+        try:
+            assert hub.ask("ping")["ok"]
+        finally:
+            doorkeeper.close()
+        assert isinstance(hub.ask("ping", timeout_s=SHORT_S), TemporaryError)
+    finally:
+        lonely.close()
 
 
 @pytest.mark.parametrize(

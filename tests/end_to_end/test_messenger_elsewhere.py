@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -17,6 +18,10 @@ NEVER_S = 3600.0
 def key_of(host: Host) -> str:
     """Have a host make its key; give the public one."""
     return host.run_in(host.home, str(BIN / "autosync-tap"), "--key=key").stdout.strip()
+
+
+def pid_of(host: Host, stage: str) -> int | None:
+    return next((one.get("pid") for one in host.status().get("stages", []) if one["name"] == stage), None)
 
 
 def test_a_push_on_one_host_reaches_the_other_by_a_messenger_elsewhere(
@@ -49,6 +54,13 @@ def test_a_push_on_one_host_reaches_the_other_by_a_messenger_elsewhere(
             pair.wait(lambda: ben.has("from-anna.txt", "a\n"))
             ben.save("from-ben.txt", "b\n")
             pair.wait(lambda: anna.has("from-ben.txt", "b\n"))
+            before = anna.stage_pid("vcs")
+            os.kill(before, signal.SIGKILL)
+            pair.wait(lambda: pid_of(anna, "vcs") not in {before, None})
+            anna.save("again-from-anna.txt", "a\n")
+            pair.wait(lambda: ben.has("again-from-anna.txt", "a\n"))
+            ben.save("again-from-ben.txt", "b\n")
+            pair.wait(lambda: anna.has("again-from-ben.txt", "b\n"))
             pair.settle()
             assert messenger.poll() is None, relay.words()
         except AssertionError as error:
