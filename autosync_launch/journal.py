@@ -28,7 +28,8 @@ class Journal:
         self._descriptor = self._open()
 
     def write(self, entry: Mapping[str, Any]) -> None:
-        line = json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        text = json.dumps(entry, ensure_ascii=False, separators=(",", ":"))
+        line = text.encode("utf-8", "replace") + b"\n"
         size = os.fstat(self._descriptor).st_size
         if size and size + len(line) > self._limit:
             self._turn()
