@@ -195,6 +195,10 @@ class Driver(Protocol):
         """A person has said yes to what was held of the paths: commit them next."""
         ...
 
+    def prepare(self) -> None:
+        """Do now what the next commit would have to wait for; called when there is time."""
+        ...
+
     def idle(self) -> None:
         """Nothing has happened for a while: do the housekeeping, end helpers."""
         ...

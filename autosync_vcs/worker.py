@@ -24,7 +24,7 @@ from autosync_vcs.driver import Committed, Driver, Held, HeldKind, Integrated, O
 from autosync_vcs.lane import Lane
 from autosync_vcs.state import Network, State
 
-HOUSEKEEPING_AFTER_S = 60.0
+HOUSEKEEPING_AFTER_S = 30.0
 
 
 class Worker:
@@ -91,7 +91,6 @@ class Worker:
         for step in steps:
             self._begin(step)
         self._wait(engine.due(self.state, now))
-        self._keep_house()
         self._refresh_standing()
         self._publish_state()
         self.on_change()
@@ -237,6 +236,7 @@ class Worker:
         if self._pause_mark().exists():
             self.state = engine.apply(self.state, events.Paused(), self._stage.loop.now(), self._settings)
         self.post(events.Recovered())
+        self._keep_house()
 
     def _committed(self, done: Committed) -> None:
         for sentence in done.notes:
@@ -257,6 +257,8 @@ class Worker:
         quarantined = frozenset(one.path for one in done.quarantined)
         self._quarantine = tuple(report.quarantined(one) for one in done.quarantined)
         self.post(events.CommitEnded(done.revision is not None, frozenset(done.pending), quarantined))
+        if done.revision is not None:
+            self._keep_house()
 
     def _integrated(self, done: Integrated) -> None:
         self._tell_integrated(done)
@@ -266,6 +268,7 @@ class Worker:
                 changed=done.after != done.before, ahead=done.merged, dirty=frozenset(done.dirty)
             )
         )
+        self._keep_house()
 
     def _tell_integrated(self, done: Integrated) -> None:
         for path in done.kept:
@@ -434,14 +437,14 @@ class Worker:
         self.post(events.Tick())
 
     def _keep_house(self) -> None:
-        """Let the driver do its housekeeping after a while in which nothing happened."""
+        """Let the driver prepare for the next change, and do its housekeeping after a while without any."""
+        driver = self._opened
         self._house.cancel()
-        driver = self._driver
-        if driver is not None and self.state.recovered:
-            done: Callable[[object], None] = lambda _: None  # noqa: E731
-            self._house = self._stage.loop.call_later(
-                HOUSEKEEPING_AFTER_S, lambda: self._local.do(driver.idle, done, done)
-            )
+        self._house = self._stage.loop.call_later(
+            HOUSEKEEPING_AFTER_S, lambda: self._local.do(driver.idle, _nothing, _nothing)
+        )
+        if not self.state.dirty:
+            self._local.do(driver.prepare, _nothing, _nothing)
 
     def _pause_mark(self) -> Path:
         return Path(os.fsdecode(self._opened.state_dir)) / "paused"
@@ -460,6 +463,10 @@ class Worker:
 def _prefix(root: str, top: bytes) -> bytes:
     below = os.path.relpath(os.path.realpath(os.fsencode(root)), os.path.realpath(top))
     return b"" if below == b"." else below + b"/"
+
+
+def _nothing(_: object) -> None:
+    """What follows of housekeeping."""
 
 
 def _is_below(path: str) -> bool:

@@ -211,6 +211,10 @@ class GitDriver:
 
     # Neither
 
+    def prepare(self) -> None:
+        with self._explained():
+            self._snapshots.warm_up()
+
     def idle(self) -> None:
         with self._explained():
             self._snapshots.idle()
