@@ -306,6 +306,7 @@ class Doorkeeper:
 
     def close(self) -> None:
         self._loop.unwatch(self._socket)
+        self._socket.unbind(ZAP_ENDPOINT)
         self._socket.close(linger=0)
 
     def _judge(self) -> None:
@@ -463,7 +464,8 @@ def _bind(socket: zmq.Socket[bytes], endpoint: str, keys: Keys | None) -> int | 
         try:
             socket.bind(endpoint)
         except zmq.ZMQError as error:
-            raise TemporaryError(endpoint, str(error).lower()) from None
+            socket.close(linger=0)
+            raise TemporaryError(endpoint, (error.strerror or "").lower()) from None
         return None
     lock = endpoints.hold(endpoint)
     before = os.umask(0o077)

@@ -180,13 +180,13 @@ class Stage:
     def open_to_peers(self) -> None:
         """Serve the peers of other hosts as well, where the configuration names endpoints for them.
 
-        To be called before anything is published. Raises ``AutosyncError``.
+        To be called before anything is published. Raises ``UserError``.
         """
         bus = self.options.bus
         if bus.publish is not None or bus.answer is not None:
             from autosync_common.peers import Peers  # noqa: PLC0415
 
-            self._peers = Peers(bus, self.name, self.loop, self._offers, self._turn_away)
+            self._peers = Peers(bus, self.name, self.loop, self._offers, self._warn_once)
 
     def request(
         self,
@@ -256,9 +256,6 @@ class Stage:
         self._warn_once(
             f"{endpoint}: the connection was refused; is our key among its peers, and server_key its own?"
         )
-
-    def _turn_away(self, key: str) -> None:
-        self._warn_once(f"a peer with the key {key or 'that it keeps to itself'} was not let in")
 
     def _warn_once(self, sentence: str) -> None:
         """Say a sentence that may be due again and again, and no more of these than a person reads."""

@@ -33,7 +33,11 @@ def serve(arguments: Mapping[str, Any]) -> int:
     if options.outlet is not None:
         return Publishing(options, topics).run()
     if options.inlets or "-" in arguments["--in"]:
-        roots = [one.path for one in config.load(options.config).repositories] if options.config else []
+        roots: list[str] = []
+        if options.config:
+            configuration = config.load(options.config, directories=False)
+            options = dataclasses.replace(options, bus=configuration.bus)
+            roots = [one.path for one in configuration.repositories]
         return Printing(options, topics, roots, bridge=True).run()
 
     found = dataclasses.replace(options, inlets=endpoints(options.config))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import socket
 import stat
@@ -18,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zmq.utils import z85 as reference
 
-from autosync_common import bus, curve
+from autosync_common import bus, curve, peers
 from autosync_common.answers import Refused
 from autosync_common.bus import Publisher, Responder, Subscriber, request
 from autosync_common.config import ConfigurationError, load
@@ -224,6 +225,24 @@ def test_nobody_is_let_in_where_there_is_no_doorkeeper(hub: Hub) -> None:
         assert isinstance(hub.ask("ping", timeout_s=SHORT_S), TemporaryError)
     finally:
         lonely.close()
+
+
+def test_a_port_that_is_taken_is_told_and_tried_again(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub.stage.close()
+    hub.stage.log.propagate = True
+    monkeypatch.setattr(peers, "RETRY_S", 0.1)
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        hub.answer = f"tcp://127.0.0.1:{holder.getsockname()[1]}"
+        options = StageOptions(bus=dataclasses.replace(hub.config, publish=None, answer=hub.answer))
+        hub.stage.options = options
+        hub.stage.open_to_peers()
+        hub.stage.serve({})
+        assert f"no peers are served: {hub.answer}: address already in use" in caplog.text
+    assert hub.ask("ping")["ok"]
 
 
 @pytest.mark.parametrize(

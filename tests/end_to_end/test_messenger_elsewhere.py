@@ -24,6 +24,20 @@ def pid_of(host: Host, stage: str) -> int | None:
     return next((one.get("pid") for one in host.status().get("stages", []) if one["name"] == stage), None)
 
 
+def first_line_of_a_tap(host: Host, endpoint: str) -> str:
+    """Give the first that a tap on another host hears: a state, which a late subscriber is told."""
+    tap = subprocess.Popen(
+        (str(BIN / "autosync-tap"), f"--config={host.configuration}", f"--in={endpoint}", "vcs."),
+        env=host.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert tap.stdout is not None
+    with tap:
+        try:
+            return tap.stdout.readline().decode()
+        finally:
+            tap.terminate()
+
+
 def test_a_push_on_one_host_reaches_the_other_by_a_messenger_elsewhere(
     tmp_path: Path, prosody: Prosody
 ) -> None:
@@ -62,6 +76,7 @@ def test_a_push_on_one_host_reaches_the_other_by_a_messenger_elsewhere(
             ben.save("again-from-ben.txt", "b\n")
             pair.wait(lambda: anna.has("again-from-ben.txt", "b\n"))
             pair.settle()
+            assert '"type":"vcs.' in first_line_of_a_tap(relay, publish).replace(" ", "")
             assert messenger.poll() is None, relay.words()
         except AssertionError as error:
             raise AssertionError(f"{error}{relay.words()}") from None
