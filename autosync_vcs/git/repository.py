@@ -110,13 +110,13 @@ def check_git() -> None:
     """Raise ``UserError`` unless there is a git that is new enough."""
     version = _git_version()
     if version is None:
-        raise UserError("git", "is not installed, or not on PATH", "see INSTALL for your system")
+        raise UserError("git", "is not installed, or not on PATH", "see Install in README")
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
     if numbers < OLDEST_GIT:
         raise UserError(
             f"git {version} is too old",
             "2.38 or newer is needed to merge beside the tree",
-            "see INSTALL for your system",
+            "see Install in README",
         )
 
 

@@ -108,7 +108,7 @@ def test_an_old_git_is_told_in_the_words_of_the_manual(work: Path, monkeypatch: 
     monkeypatch.setenv("PATH", str(old))
     assert refusal(work) == (
         "git 2.34.1 is too old: 2.38 or newer is needed to merge beside the tree; "
-        "see INSTALL for your system"
+        "see Install in README"
     )
 
 
