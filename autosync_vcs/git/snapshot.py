@@ -82,6 +82,8 @@ class Snapshots:
         ``Held`` where nothing can be committed at all.
         """
         if paths is not None:
+            if any(path.endswith(b".gitattributes") for path in paths):
+                self._quarantine.hurry()
             paths = {*paths, *self._quarantine.due()}
         selection = Selection(self._repository.prefix, paths)
         age_s = settle_s if paths is None else 0.0
@@ -134,6 +136,7 @@ class Snapshots:
         at = self._checked_head()
         if self._objects.refresh():
             self._quick.forget()
+            self._quarantine.hurry()
         draft = self._draft(at, selection, settle_s)
         if not draft.differences:
             if draft.touched and not self._land(draft, at, None):

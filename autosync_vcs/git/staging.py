@@ -122,6 +122,8 @@ class Staging:
                 "some files are unmerged (git status lists them)",
                 "git add or git checkout HEAD -- them",
             )
+        if any(one.path.endswith(b".gitattributes") for one in answer.found):
+            self._quarantine.hurry()
         judge = Judge(self._repository, self._limits, self._quarantine, settle_s, moving)
         for one in answer.found:
             judge(one)
