@@ -19,6 +19,7 @@ SIGINT = 2
 
 def guard(program: str, main: Callable[[], int]) -> int:
     """Run a tool's ``main`` and make one line and an exit status of whatever it raises."""
+    _open_standard_streams()
     try:
         return main()
     except Finished:
@@ -44,6 +45,18 @@ def guard(program: str, main: Callable[[], int]) -> int:
         what = f"{type(error).__name__} at {_innermost(error)}: {error}"
         print(f"{program}: internal error: {what}; AUTOSYNC_DEBUG=1 shows more", file=sys.stderr)
         return TEMPORARY
+
+
+def _open_standard_streams() -> None:
+    """Put /dev/null where a standard stream is closed: or the next socket would become our stdout."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)  # the lowest free number, so this one
+            os.set_inheritable(opened, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(descriptor, "w" if descriptor else "r", closefd=False))
 
 
 def _innermost(error: BaseException) -> str:
