@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from autosync_common.errors import TemporaryError, UserError
+from autosync_common.instance import Instance, instances
 from autosync_common.naming import shown
 from autosync_common.sentences import clock
-from autosync_launch.instance import Instance, instances
 from autosync_launch.tools import closest
 
 ASK_TIMEOUT_S = 5.0

@@ -19,12 +19,12 @@ from autosync_common.bus import Deferred, Subscriber
 from autosync_common.config import ORIGIN_VARIABLE
 from autosync_common.errors import DONE, PERMANENT, SIGNALLED, AutosyncError
 from autosync_common.host import host_name
+from autosync_common.instance import boot_id
 from autosync_common.messages import Message, StageExited, StageFailed, StageReady, VcsState
 from autosync_common.sentences import Event, event
 from autosync_common.settings import Configuration
 from autosync_common.stage import Stage
 from autosync_launch.children import Lifeline
-from autosync_launch.instance import boot_id
 from autosync_launch.news import News, own
 from autosync_launch.overview import Overview, to_json
 from autosync_launch.pipeline import Stage as Planned

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from autosync_common.errors import DONE, NO, TEMPORARY, TemporaryError, UserError
+from autosync_common.instance import Instance
 from autosync_common.naming import absolute
 from autosync_launch import choose, overview, report
-from autosync_launch.instance import Instance
 from autosync_launch.journal import Entry, Reader
 from autosync_launch.line import is_today, line
 from autosync_launch.terminal import has_colour

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -15,6 +14,8 @@ from typing import Any
 import pytest
 
 from autosync_common.bus import request
+from autosync_common.instance import Lock, Record
+from autosync_common.paths import state_directory
 from tests.helpers.tooling import HOME, Tool, command, run
 from tests.helpers.waiting import eventually
 
@@ -195,24 +196,21 @@ def test_without_a_pipeline_there_is_nothing_to_hear() -> None:
     ]
 
 
-def test_a_running_pipeline_is_found_by_its_lock(home: Path) -> None:
+def test_a_running_pipeline_is_found_by_its_lock() -> None:
     runtime = Path(os.environ["XDG_RUNTIME_DIR"])
-    state = home / "state" / "autosync" / "default"
-    state.mkdir(parents=True)
-    with (state / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        lock.write(json.dumps({"pid": 1, "runtime": str(runtime), "configuration": None}))
-        lock.flush()
-        with (
-            Tool("autosync-tap", f"--out=ipc://{runtime}/vcs.pub").ready() as inlet,
-            Tool("autosync-tap").ready() as outlet,
-        ):
+    lock = Lock(state_directory("default"))
+    lock.write(Record(pid=1, started=1.0, runtime=str(runtime), version="1.0"))
+    with (
+        Tool("autosync-tap", f"--out=ipc://{runtime}/vcs.pub").ready() as inlet,
+        Tool("autosync-tap").ready() as outlet,
+    ):
 
-            def heard() -> bool:
-                inlet.say(full())
-                return bool(outlet.lines)
+        def heard() -> bool:
+            inlet.say(full())
+            return bool(outlet.lines)
 
-            eventually(heard, describe=lambda: outlet.errors)
+        eventually(heard, describe=lambda: outlet.errors)
+    lock.release()
 
 
 def test_a_misspelt_topic_is_told_with_the_nearest_one(sockets: str) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from autosync_common.instance import AlreadyRunning, Instance, Lock, Record, boot_id, instances
 from autosync_common.paths import state_directory
-from autosync_launch.instance import AlreadyRunning, Instance, Lock, Record, boot_id, instances
 
 RECORD = Record(pid=4711, started=1.0, runtime="/run/x", version="1.0", repositories=(("notes", "/n"),))
 
