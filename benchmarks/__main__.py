@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import figures
+from benchmarks import figures, git_driver
+
+ALL = {**figures.ALL, **git_driver.ALL}
 
 
 def main(names: list[str]) -> int:
-    unknown = set(names) - set(figures.ALL)
+    unknown = set(names) - set(ALL)
     if unknown:
         print(
-            f"benchmarks: no {', '.join(sorted(unknown))}; there are: {', '.join(figures.ALL)}",
+            f"benchmarks: no {', '.join(sorted(unknown))}; there are: {', '.join(ALL)}",
             file=sys.stderr,
         )
         return 100
-    for name in names or figures.ALL:
-        print(f"\n{name}: {(figures.ALL[name].__doc__ or '').splitlines()[0]}", flush=True)
-        for line in figures.ALL[name]():
+    for name in names or ALL:
+        print(f"\n{name}: {(ALL[name].__doc__ or '').splitlines()[0]}", flush=True)
+        for line in ALL[name]():
             print(f"  {line}", flush=True)
     return 0
 

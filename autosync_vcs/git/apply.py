@@ -28,17 +28,21 @@ from autosync_common.messages import Change
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Conflict, Held, HeldKind, Integrated
 from autosync_vcs.git import checkout, displaced, index, index_flags
-from autosync_vcs.git.entries import Entry, differences, parents
+from autosync_vcs.git.entries import Entry, parents
 from autosync_vcs.git.index_file import NotUnderstood
 from autosync_vcs.git.journal import Journal, Planned, Step
 from autosync_vcs.git.leftovers import holds, left_over
+from autosync_vcs.git.mover import Mover
 from autosync_vcs.git.names import check_collisions, check_names
 from autosync_vcs.git.neutral import neutral
 from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.races import reconcile
+from autosync_vcs.git.reader import Reader
 from autosync_vcs.git.repository import Repository, head, operation_in_progress
 from autosync_vcs.git.swap import directory, sync_file_system
 from autosync_vcs.git.swap_round import GITLINK, Displaced, SwapRound
+from autosync_vcs.git.tree_diff import differences
+from autosync_vcs.git.writing import Writer
 
 ROUNDS = 4
 """How often a path that is saved again and again is merged anew; then what comes is kept aside."""
@@ -84,13 +88,15 @@ def apply(repository: Repository, old: str | None, new: str) -> Applied:
     ref = head(repository).ref
     if ref is None:
         raise Held(HeldKind.OPERATION, "HEAD is detached, no branch is checked out", "git switch BRANCH")
-    return Apply(repository).apply(ref, old, new)
+    with contextlib.closing(Apply(repository)) as applying:
+        return applying.apply(ref, old, new)
 
 
 def recover(repository: Repository) -> Integrated | None:
     """Finish what an interrupted run left; see ``Apply.recover``."""
     journal = Journal.read(repository)
-    applied = Apply(repository).recover()
+    with contextlib.closing(Apply(repository)) as applying:
+        applied = applying.recover()
     if applied is None:
         return None
     now = head(repository).id
@@ -109,16 +115,31 @@ def revisit(repository: Repository) -> Applied | None:
 
     To be called before a commit: an apply that an error interrupted is finished here too.
     """
-    if Journal.read(repository) is not None:
-        return Apply(repository).recover()
-    return Apply(repository).revisit()
+    with contextlib.closing(Apply(repository)) as applying:
+        return applying.recover() if Journal.read(repository) is not None else applying.revisit()
 
 
 class Apply:
-    """Applies commits to one repository; one call at a time."""
+    """Applies commits to one repository; one call at a time. Its helpers live until ``close``."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, reader: Reader | None = None) -> None:
+        """``reader`` is one that others use, too."""
         self._repository = repository
+        self._own_reader = None if reader else Reader(repository)
+        self._reader = reader or self._own_reader or Reader(repository)
+        self._writer = Writer(repository, self._reader)
+        self._mover = Mover(repository, "autosync: pulled")
+
+    def warm_up(self) -> None:
+        """Start what the next apply would have to wait for."""
+        self._mover.warm_up()
+
+    def close(self) -> None:
+        """End the helpers; they come back when they are needed."""
+        self._mover.close()
+        self._writer.forget()
+        if self._own_reader:
+            self._own_reader.close()
 
     def apply(self, ref: str, old: str | None, new: str, *, wait_s: float = 10.0) -> Applied:
         """Go from ``old``, where the branch ``ref`` is, to ``new``.
@@ -132,14 +153,15 @@ class Apply:
 
     def _apply(self, ref: str, old: str | None, new: str, wait_s: float = 10.0) -> Applied:
         repository = self._repository
-        git = neutral(repository)
-        before = old or git.line("hash-object", "-w", "-t", "tree", "--stdin")
-        found = differences(git, before, new)
+        self._mover.warm_up()
+        before = old or neutral(repository).line("hash-object", "-w", "-t", "tree", "--stdin")
+        found = differences(repository, self._reader, before, new)
         check_names(found)
         check_collisions(repository, new, found)
         steps = [Step(path, was, will) for path, (was, will) in found.items()]
         elsewhere = index_flags.sparse(repository, found)
-        first = SwapRound(repository, 0, [step for step in steps if step.path not in elsewhere], new)
+        here = [step for step in steps if step.path not in elsewhere]
+        first = SwapRound(repository, 0, here, new, self._writer)
         checkout.check_space(repository, _files(steps))
         journal = Journal(ref, old, new)
         with ThreadPoolExecutor(1) as beside:
@@ -205,7 +227,10 @@ class Apply:
     def _prepared(self, journal: Journal, steps: Sequence[Step], elsewhere: set[bytes]) -> _Beside:
         """Prepare the index beside; tell what only the index holds."""
         with contextlib.suppress(NotUnderstood):
-            return index_flags.prepare_few(self._repository, journal.old, journal.new, steps, elsewhere), {}
+            few = index_flags.prepare_few(
+                self._repository, self._reader, journal.old, journal.new, steps, elsewhere
+            )
+            return few, {}
         entries = [index.Entry(step.new.mode, step.new.oid, step.path) for step in steps if step.new]
         gone = [step.path for step in steps if step.new is None]
         try:
@@ -264,17 +289,8 @@ class Apply:
             raise busy
 
     def _move(self, journal: Journal) -> None:
-        nothing = "0" * len(journal.new)
-        arguments = (
-            "update-ref",
-            "-m",
-            "autosync: pulled",
-            journal.ref,
-            journal.new,
-            journal.old or nothing,
-        )
         try:
-            self._repository.git()(*arguments)
+            self._mover.move(journal.ref, journal.new, journal.old)
         except GitFailed as failure:
             raise Held(
                 HeldKind.LOCK, f"the branch could not be moved ({failure.reason})", "it is tried again"
@@ -293,7 +309,7 @@ class Apply:
                 result.conflicts += merged.conflicts
                 result.kept += merged.kept
                 result.dirty |= {step.path for step in (*raced, *merged.steps)}
-                current = SwapRound(self._repository, number, merged.steps, journal.new)
+                current = SwapRound(self._repository, number, merged.steps, journal.new, self._writer)
                 current.prepare()
             journal.rounds.append(current.planned())
             journal.write(self._repository)

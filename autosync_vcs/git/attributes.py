@@ -35,20 +35,24 @@ class Attributes:
 
     def may_convert(self, path: bytes) -> bool:
         """Tell whether a file may be kept with other bytes than it has."""
-        if any(self._speaks(file) for file in self._everywhere):
+        if self.convert_everywhere():
             return True
         directories = (*parents(path), b"")
         return any(self._speaks(os.path.join(self._top, one, b".gitattributes")) for one in directories)
 
+    def convert_everywhere(self) -> bool:
+        """Tell whether a rule outside of the working copy may convert a file."""
+        return any(self._speaks(file) for file in self._everywhere)
+
     def _speaks(self, file: bytes) -> bool:
-        state = _state(file)
+        state = state_of(file)
         known = self._known.get(file)
         if known is None or known[0] != state:
             known = self._known[file] = (state, state is not None and _converts(file))
         return known[1]
 
 
-def _state(path: bytes) -> tuple[int, ...] | None:
+def state_of(path: bytes) -> tuple[int, ...] | None:
     try:
         seen = os.stat(path)
     except OSError:
@@ -62,5 +66,10 @@ def _converts(path: bytes) -> bool:
             text = file.read(LARGEST)
     except OSError:
         return True
+    return speaks_of_conversion(text)
+
+
+def speaks_of_conversion(text: bytes) -> bool:
+    """Tell whether rules may convert any file."""
     rules = b"\n".join(line for line in text.splitlines() if not line.lstrip().startswith(b"#"))
     return _CONVERTS.search(rules) is not None

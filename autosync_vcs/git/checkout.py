@@ -120,16 +120,14 @@ def no_space(repository: Repository, free: int, needed: int, files: int) -> Held
 
 def attributes_of(repository: Repository, treeish: str, paths: Iterable[bytes]) -> dict[bytes, Entry]:
     """Give the ``.gitattributes`` of a tree that concern the paths."""
-    return _named(repository, treeish, paths, b".gitattributes")
-
-
-def rules_of(repository: Repository, treeish: str, paths: Iterable[bytes]) -> dict[bytes, Entry]:
-    """Give the ``.gitignore`` of a tree that concern the paths."""
-    return _named(repository, treeish, paths, b".gitignore")
-
-
-def _named(repository: Repository, treeish: str, paths: Iterable[bytes], name: bytes) -> dict[bytes, Entry]:
     directories = {b""} | {parent for path in paths for parent in parents(path)}
+    return rules_in(repository, treeish, directories, b".gitattributes")
+
+
+def rules_in(
+    repository: Repository, treeish: str, directories: Iterable[bytes], name: bytes
+) -> dict[bytes, Entry]:
+    """Give the files of one name in these directories of a tree."""
     found = lookup(neutral(repository), treeish, sorted(directory + name for directory in directories))
     return {path: Entry("100644", oid) for path, (kind, oid) in found.items() if kind == "blob"}
 
@@ -142,7 +140,7 @@ def write_files(
 ) -> None:
     """Write files below an empty directory, with the filters that the attributes ask for.
 
-    Raises ``Held`` where there is no room, a filter fails, or git refuses a name.
+    Nothing is synced. Raises ``Held`` where there is no room, a filter fails, or git refuses a name.
     """
     os.makedirs(directory)
     index = os.path.join(repository.state_dir, b"stage.index")
@@ -166,16 +164,11 @@ def write_files(
         raise _held(repository, failure) from None
     finally:
         remove(index)
-    _sync(directory, wanted)
 
 
 def _held(repository: Repository, failure: GitFailed) -> Held:
     if "No space left" in failure.stderr or "quota" in failure.stderr.lower():
-        return Held(
-            HeldKind.SPACE,
-            f"no space on the disk of {os.fsdecode(repository.top)}; nothing is torn",
-            "make room; it goes on by itself",
-        )
+        return disk_full(repository)
     return Held(
         HeldKind.REPOSITORY,
         f"what came cannot be checked out ({failure.reason})",
@@ -183,7 +176,16 @@ def _held(repository: Repository, failure: GitFailed) -> Held:
     )
 
 
-def _sync(directory: bytes, paths: Collection[bytes]) -> None:
+def disk_full(repository: Repository) -> Held:
+    return Held(
+        HeldKind.SPACE,
+        f"no space on the disk of {os.fsdecode(repository.top)}; nothing is torn",
+        "make room; it goes on by itself",
+    )
+
+
+def sync(directory: bytes, paths: Collection[bytes]) -> None:
+    """Let these files, below a directory, be on the disk."""
     if len(paths) > FEW_FILES:
         sync_file_system(directory)
         return

@@ -18,7 +18,7 @@ from autosync_common.paths import runtime_directory
 from autosync_common.settings import VcsConfig
 from autosync_vcs.driver import Committed, Conflict, Held, HeldKind, Integrated, Plan, Rejected, Standing
 from autosync_vcs.git import incoming
-from autosync_vcs.git.apply import apply, recover, revisit
+from autosync_vcs.git.apply import Apply, recover, revisit
 from autosync_vcs.git.copies import Copies
 from autosync_vcs.git.distances import Distances
 from autosync_vcs.git.identity import identity
@@ -29,6 +29,7 @@ from autosync_vcs.git.merge import merge, merge_commit
 from autosync_vcs.git.only_one import Lock
 from autosync_vcs.git.plan import plan
 from autosync_vcs.git.process import GitFailed
+from autosync_vcs.git.reader import Reader
 from autosync_vcs.git.remote import Remote, choose
 from autosync_vcs.git.repository import author, check_settings, discover, head, operation_in_progress
 from autosync_vcs.git.sharing import Sharing
@@ -66,6 +67,8 @@ class GitDriver:
             run_hooks=config.runhooks,
         )
         self._sharing = Sharing(self.repository, config.branch)
+        self._reader = Reader(self.repository)
+        self._applying = Apply(self.repository, self._reader)
         self._upkeep = Upkeep(self.repository)
         self._remote: Remote | None = None
         self._adopt: str | None = None
@@ -78,7 +81,7 @@ class GitDriver:
             with self._explained():
                 self._identity = identity(self.repository, head(self.repository).id)
                 self._copies = Copies(self.repository)
-                self._distances = Distances(self.repository)
+                self._distances = Distances(self.repository, self._reader)
         except BaseException:
             self._lock.release()
             raise
@@ -214,10 +217,12 @@ class GitDriver:
     def prepare(self) -> None:
         with self._explained():
             self._snapshots.warm_up()
+            self._applying.warm_up()
 
     def idle(self) -> None:
         with self._explained():
             self._snapshots.idle()
+            self._end_helpers()
             check_settings(self.repository)
             self._upkeep.run()
 
@@ -228,9 +233,14 @@ class GitDriver:
             self._remote.hang_up()
         self._upkeep.close()
         self._snapshots.close()
+        self._end_helpers()
         self._lock.release()
 
     # How it is done
+
+    def _end_helpers(self) -> None:
+        self._applying.close()
+        self._reader.close()
 
     def _find_remote(self) -> Remote | None:
         """Give the remote; one that is configured while we run is found too."""
@@ -251,14 +261,14 @@ class GitDriver:
             outcome = merge(self.repository, before, theirs, allow_unrelated=not self._sharing.is_shared)
             after = merge_commit(self.repository, before, theirs, outcome.tree)
             conflicts = outcome.conflicts
-        applied = apply(self.repository, before, after)
+        applied = self._applying.apply(self._sharing.ref, before, after)
         changes = self._told(applied.changes, before, after)
         self._follow(after, changes)
         self._included = theirs
         if merged and base is None:
             self._identity = identity(self.repository, after)
         self._sharing.note_shared()
-        origin = incoming.origin(self.repository, before, theirs)
+        origin = incoming.origin(self.repository, self._reader, before, theirs)
         return Integrated(
             before=before,
             after=after,

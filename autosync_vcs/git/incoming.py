@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 from autosync_common.messages import Change
 from autosync_vcs.git.entries import Entry, differences
 from autosync_vcs.git.neutral import neutral
+from autosync_vcs.git.objects import HelperDied
+from autosync_vcs.git.reader import Reader
 from autosync_vcs.git.repository import Repository
+
+_TRAILER = b"autosync-host"
 
 
 class Origin(NamedTuple):
@@ -19,8 +24,12 @@ class Origin(NamedTuple):
     saved_at: float | None
 
 
-def origin(repository: Repository, before: str | None, theirs: str) -> Origin:
+def origin(repository: Repository, reader: Reader, before: str | None, theirs: str) -> Origin:
     """Look at what ``theirs`` has and ``before`` had not. Merges do not count: nobody saved anything."""
+    with suppress(HelperDied):
+        newest = reader.commit(theirs)
+        if newest is not None and len(newest.parents) < 2:
+            return Origin(_host(newest.message), float(newest.time))
     known = (f"^{before}",) if before else ()
     answer = neutral(repository)(
         "log", "-1", "--no-merges", "--format=%ct%x00%(trailers:key=Autosync-Host,valueonly=true)",
@@ -29,6 +38,16 @@ def origin(repository: Repository, before: str | None, theirs: str) -> Origin:
     time, _, hosts = answer.partition(b"\0")
     lines = os.fsdecode(hosts).split("\n")
     return Origin(lines[0].strip() or None, float(time) if time.strip() else None)
+
+
+def _host(message: bytes) -> str | None:
+    """Read the name of the host from the last paragraph of a message."""
+    _, _, trailers = message.rstrip().rpartition(b"\n\n")
+    for line in trailers.split(b"\n"):
+        key, _, value = line.partition(b":")
+        if key.lower() == _TRAILER and value.strip():
+            return os.fsdecode(value.strip())
+    return None
 
 
 def changes(repository: Repository, before: str | None, after: str) -> tuple[Change, ...]:

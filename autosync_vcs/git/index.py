@@ -56,6 +56,8 @@ class Prepared:
 
     path: bytes
     base: Identity | None
+    unwritten: IndexFile | None = None
+    """The index, where it is in memory only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,22 +171,40 @@ def prepare_in_place(
 
     Raises ``NotUnderstood`` for an index, or an entry, that only git can change.
     """
+    prepared = prepare_in_memory(repository, patches, trees)
+    write(prepared)
+    return Prepared(prepared.path, prepared.base)
+
+
+def prepare_in_memory(
+    repository: Repository, patches: Iterable[Patch], trees: Mapping[bytes, TreePatch]
+) -> Prepared:
+    """Do the same, to be changed once more by ``patch`` or written as it is by ``write``."""
     source = index_path(repository)
     base = identity(source)
     try:
-        content = IndexFile(_read(source), repository.object_format).change(patches, trees)
+        file = IndexFile(_read(source), repository.object_format)
     except FileNotFoundError:
         raise NotUnderstood("no index") from None
     if base is None or identity(source) != base:
         raise NotUnderstood("it changes right now")
-    os.makedirs(repository.state_dir, exist_ok=True)
-    target = os.path.join(repository.state_dir, b"index.new")
-    _write(target, content, base.mtime_ns)
-    return Prepared(target, base)
+    file.set(patches, trees)
+    return Prepared(os.path.join(repository.state_dir, b"index.new"), base, file)
+
+
+def write(prepared: Prepared) -> None:
+    """Write an index that is in memory."""
+    if prepared.unwritten is not None and prepared.base is not None:
+        os.makedirs(os.path.dirname(prepared.path), exist_ok=True)
+        _write(prepared.path, prepared.unwritten.sealed(), prepared.base.mtime_ns)
 
 
 def patch(repository: Repository, prepared: Prepared, patches: Iterable[Patch]) -> None:
     """Give entries of a prepared index the stat data of their files. Raises ``NotUnderstood``."""
+    if prepared.unwritten is not None:
+        prepared.unwritten.set(patches, {})
+        write(prepared)
+        return
     beside = identity(prepared.path)
     assert beside is not None
     content = IndexFile(_read(prepared.path), repository.object_format).change(patches, {})

@@ -54,8 +54,10 @@ class IndexFile:
     def __init__(self, content: bytes | bytearray, object_format: str) -> None:
         """A ``bytearray`` is changed itself. Raises ``NotUnderstood``."""
         self._content = content if isinstance(content, bytearray) else bytearray(content)
-        self._hash = hashlib.new(object_format)
-        self._id_size = self._hash.digest_size
+        self._object_format = object_format
+        self._id_size = hashlib.new(object_format).digest_size
+        self._starts: dict[bytes, int] = {}
+        """Where the entries are that were changed."""
         if len(content) < _HEADER.size + self._id_size:
             raise NotUnderstood("too short")
         signature, version, _ = _HEADER.unpack_from(content)
@@ -68,23 +70,40 @@ class IndexFile:
 
         ``trees`` has each directory above each entry whose id changes. Raises ``NotUnderstood``.
         """
+        self.set(patches, trees)
+        return self.sealed()
+
+    def set(self, patches: Iterable[Patch], trees: Mapping[bytes, TreePatch]) -> None:
+        """Change entries and trees; ``sealed`` gives the index that this makes."""
         for patch in patches:
             self._change_entry(patch)
-        for path, oid_at in self._trees():
+        for path, oid_at in self._trees() if trees else ():
             if path in trees:
                 self._change_id(oid_at, *trees[path])
-        self._seal()
+
+    def sealed(self) -> bytearray:
+        """Give the index as it is now, with its checksum."""
+        if any(self._content[-self._id_size :]):
+            checksum = hashlib.new(self._object_format)
+            checksum.update(memoryview(self._content)[: -self._id_size])
+            self._content[-self._id_size :] = checksum.digest()
         return self._content
 
     def _change_entry(self, patch: Patch) -> None:
-        length = min(len(patch.path), _LONGEST_NAME)
-        known = bytes.fromhex(patch.old.oid) + struct.pack(">H", length) + patch.path + b"\0"
-        at = self._content.find(known, _HEADER.size + _STAT.size, self._trees_at)
-        start = at - _STAT.size
-        if at < 0 or self._mode(start) != int(patch.old.mode, 8):
-            raise NotUnderstood("another entry")
+        start = self._starts.get(patch.path)
+        if start is None:
+            start = self._starts[patch.path] = self._found(patch)
+        at = start + _STAT.size
         _STAT.pack_into(self._content, start, *_stat_data(patch.seen, int(patch.new.mode, 8)))
         self._content[at : at + self._id_size] = bytes.fromhex(patch.new.oid)
+
+    def _found(self, patch: Patch) -> int:
+        length = min(len(patch.path), _LONGEST_NAME)
+        known = bytes.fromhex(patch.old.oid) + struct.pack(">H", length) + patch.path + b"\0"
+        start = self._content.find(known, _HEADER.size + _STAT.size, self._trees_at) - _STAT.size
+        if start < 0 or self._mode(start) != int(patch.old.mode, 8):
+            raise NotUnderstood("another entry")
+        return start
 
     def _mode(self, start: int) -> int:
         return int.from_bytes(self._content[start + _MODE_AT : start + _MODE_AT + 4], "big")
@@ -143,13 +162,6 @@ class IndexFile:
             above.append((path, int(below)))
             while above and above[-1][1] == 0:
                 above.pop()
-
-    def _seal(self) -> None:
-        body = memoryview(self._content)[: -self._id_size]
-        if any(self._content[-self._id_size :]):
-            self._hash.update(body)
-            body.release()
-            self._content[-self._id_size :] = self._hash.digest()
 
 
 def is_sound(content: bytes, object_format: str) -> bool:

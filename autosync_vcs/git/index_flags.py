@@ -7,34 +7,55 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from autosync_vcs.git import index
-from autosync_vcs.git.entries import Entry, lookup, parents
+from autosync_vcs.git.entries import Entry, parents
 from autosync_vcs.git.index_file import NotUnderstood, Patch, TreePatch
 from autosync_vcs.git.journal import Step
-from autosync_vcs.git.neutral import neutral
-from autosync_vcs.git.objects import Leaf
+from autosync_vcs.git.objects import HelperDied, Leaf
+from autosync_vcs.git.reader import Reader
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.swap_round import GITLINK
+from autosync_vcs.git.trees import lookup
 
 FEW_ENTRIES = 32
 """Up to so many are found in the index one by one, which is quicker than to let git read it."""
 
 
 def prepare_few(
-    repository: Repository, old: str | None, new: str, steps: Sequence[Step], elsewhere: Collection[bytes]
+    repository: Repository,
+    reader: Reader,
+    old: str | None,
+    new: str,
+    steps: Sequence[Step],
+    elsewhere: Collection[bytes],
 ) -> index.Prepared:
     """Prepare the index where a few files only change; says then also that nothing is staged on them.
 
-    Raises ``NotUnderstood`` where git must do it.
+    It is in memory until ``refresh``. Raises ``NotUnderstood`` where git must do it.
     """
     if old is None or elsewhere or len(steps) > FEW_ENTRIES:
         raise NotUnderstood("not a few changes")
     unlike = os.lstat(repository.git_dir)  # no file has this: whatever is not refreshed is compared
     patches = [Patch(step.path, _leaf(step.old), _leaf(step.new), unlike) for step in steps]
-    names = [b"", *sorted({above.rstrip(b"/") for step in steps for above in parents(step.path)})]
-    git = neutral(repository)
-    before, after = lookup(git, old, names), lookup(git, new, names)
-    trees = {name: TreePatch(before[name][1], after[name][1]) for name in names if name in before}
-    return index.prepare_in_place(repository, patches, trees)
+    names = {above.rstrip(b"/") for step in steps for above in parents(step.path)}
+    try:
+        trees = _trees(reader, old, new, names)
+    except HelperDied as death:
+        raise NotUnderstood(str(death)) from None
+    return index.prepare_in_memory(repository, patches, trees)
+
+
+def _trees(reader: Reader, old: str, new: str, names: Iterable[bytes]) -> dict[bytes, TreePatch]:
+    """Give the trees of these directories, and of the root, in two commits."""
+    before, after = reader.commit(old), reader.commit(new)
+    if before is None or after is None:
+        raise NotUnderstood("not commits")
+    trees = {b"": TreePatch(before.tree, after.tree)}
+    for name in names:
+        was, now = lookup(reader, old, name), lookup(reader, new, name)
+        if was is None or now is None:
+            raise NotUnderstood("another directory")
+        trees[name] = TreePatch(was.oid, now.oid)
+    return trees
 
 
 def _leaf(entry: Entry | None) -> Leaf:
@@ -59,6 +80,7 @@ def refresh(repository: Repository, prepared: index.Prepared, steps: Sequence[St
             ]
             index.patch(repository, prepared, patches)
             return
+    index.write(prepared)
     index.refresh(repository, prepared, sorted(step.path for step in entries))
 
 

@@ -49,6 +49,13 @@ def signature(seen: os.stat_result) -> Signature:
     return Signature(seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_mode)
 
 
+def local_of(seen: os.stat_result, raw: str, now: int) -> Local:
+    """Say what a file or link is, of which content and look are known."""
+    if stat.S_ISLNK(seen.st_mode):
+        return Local("120000", raw, signature(seen), now)
+    return Local("100755" if seen.st_mode & stat.S_IXUSR else "100644", raw, signature(seen), now)
+
+
 def look(directory: int, name: bytes, object_format: str = "sha1") -> Local | None:
     """Look at one name in an open directory; None where there is nothing. Links are not followed."""
     try:

@@ -15,7 +15,7 @@ import os
 import select
 import stat
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from autosync_vcs.git.process import LOCAL_TIMEOUT_S, Git, stop
@@ -66,6 +66,15 @@ class Helper:
             self._fill()
         data, self._buffer = self._buffer[:size], self._buffer[size:]
         return data
+
+    def chunks(self, size: int) -> Iterator[bytes]:
+        """Read so much piece by piece."""
+        while size:
+            if not self._buffer:
+                self._fill()
+            data, self._buffer = self._buffer[:size], self._buffer[size:]
+            size -= len(data)
+            yield data
 
     def finish(self, request: bytes) -> bytes:
         """Ask for the last time, however much: give all that it says."""
@@ -233,10 +242,10 @@ class Objects:
         except HelperDied:
             self._helpers.pop(_READ, helper).end()
             raise
-        return _parsed(content, len(header[0]) // 2)
+        return parse_tree(content, len(header[0]) // 2)
 
 
-def _parsed(content: bytes, id_size: int) -> Tree:
+def parse_tree(content: bytes, id_size: int) -> Tree:
     tree, at = {}, 0
     while at < len(content):
         space = content.index(b" ", at)

@@ -50,14 +50,21 @@ def check_plain(path: bytes, view: View) -> None:
     """Raise ``NotPlain`` for a name that git may refuse, or of which the index may say something else."""
     if path in view.flagged or path in view.staged:
         raise NotPlain
+    if not is_plain_name(path):
+        raise NotPlain
+    if any(other.startswith(path + b"/") or path.startswith(other + b"/") for other in view.staged):
+        raise NotPlain
+
+
+def is_plain_name(path: bytes) -> bool:
+    """Tell whether no git could take any part of a path for its own."""
     for part in path.split(b"/"):
         ascii_part = bytes(byte for byte in part if 32 <= byte < 127).lower().strip()
         if part in (b"", b".", b".."):
-            raise NotPlain
-        if (ascii_part.startswith((b".git", b"git~"))) and part not in _PLAIN:
-            raise NotPlain
-    if any(other.startswith(path + b"/") or path.startswith(other + b"/") for other in view.staged):
-        raise NotPlain
+            return False
+        if ascii_part.startswith((b".git", b"git~")) and part not in _PLAIN:
+            return False
+    return True
 
 
 def asked_settings(repository: Repository) -> Settings:

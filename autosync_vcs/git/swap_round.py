@@ -25,7 +25,8 @@ from autosync_vcs.git.kept import keep
 from autosync_vcs.git.look import DIRECTORY, LARGE_BYTES, OTHER, UNKNOWN, Local, look, unchanged
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.swap import directory, exchange, move
-from autosync_vcs.git.verdicts import clean_entries, ignored_in, is_ignored
+from autosync_vcs.git.verdicts import clean_entries, ignored_by, is_ignored
+from autosync_vcs.git.writing import Writer
 
 GITLINK = "160000"
 _Action = Callable[[Step], bool]
@@ -49,7 +50,9 @@ class Displaced(NamedTuple):
 class SwapRound:
     """Call ``prepare``, write the journal with ``planned``, then ``swap``; the results are attributes."""
 
-    def __init__(self, repository: Repository, number: int, steps: Iterable[Step], source: str) -> None:
+    def __init__(
+        self, repository: Repository, number: int, steps: Iterable[Step], source: str, writer: Writer
+    ) -> None:
         """``source`` is the commit whose attributes and ignore rules count."""
         self.raced: list[Step] = []
         self.placed: list[bytes] = []
@@ -59,6 +62,7 @@ class SwapRound:
         self._number = b"%d" % number
         self._steps = sorted(steps, key=lambda step: step.path)
         self._source = source
+        self._writer = writer
         self._places = checkout.Places(repository)
         self._staged: dict[bytes, Local] = {}
         self._believed: dict[bytes, Local] = {}
@@ -69,7 +73,7 @@ class SwapRound:
     def prepare(self) -> None:
         """Stage all files and look at all paths; changes nothing. Raises ``Held``, ``OSError``."""
         wanted = {step.path: step.new for step in self._steps if step.new and step.new.mode != GITLINK}
-        attributes = checkout.attributes_of(self._repository, self._source, wanted) if wanted else {}
+        attributes = self._writer.rules(self._source, wanted, b".gitattributes") if wanted else {}
         by_place: dict[bytes, dict[bytes, Entry]] = {}
         for step in self._steps:
             self._check_writable(step.path)
@@ -80,7 +84,9 @@ class SwapRound:
             self._stage(place, entries, attributes)
         self._believe()
         removed = [step.path for step in self._steps if step.new is None]
-        self._spared = ignored_in(self._repository, self._source, removed)
+        if removed:  # another host may only have ceased to track them
+            rules = self._writer.rules(self._source, removed, b".gitignore")
+            self._spared = ignored_by(self._repository, rules, removed)
 
     def planned(self) -> list[Planned]:
         """Say it for the journal."""
@@ -105,13 +111,7 @@ class SwapRound:
         checkout.remove(os.path.join(place, self._number))
         os.makedirs(os.path.join(place, self._number, b"old"))
         files = os.path.join(place, self._number, b"new")
-        checkout.write_files(self._repository, files, entries, attributes)
-        for path in entries:
-            with directory(files, os.path.dirname(path)) as parent:
-                found = self._look(parent, os.path.basename(path))
-            if found is None or found.raw == UNKNOWN:
-                raise Held(HeldKind.REPOSITORY, f"git did not check out {os.fsdecode(path)}")
-            self._staged[path] = found
+        self._staged.update(self._writer.write(files, entries, attributes))
 
     def _check_writable(self, path: bytes) -> None:
         parent = os.path.dirname(os.path.join(self._repository.top, path))

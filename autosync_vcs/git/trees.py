@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
-from autosync_vcs.git.objects import TREE_MODE, Leaf, Objects
+from autosync_vcs.git.objects import TREE_MODE, Leaf, Objects, Tree
 
 Changes = Mapping[bytes, Leaf | None]
 """By path from the root: what it shall be, None for what shall be gone."""
+
+
+class Trees(Protocol):
+    def tree(self, oid: str) -> Tree: ...
 
 
 def build(objects: Objects, base: str | None, changes: Changes) -> str:
@@ -15,7 +20,7 @@ def build(objects: Objects, base: str | None, changes: Changes) -> str:
     return _built(objects, base, changes) or objects.make_tree({})
 
 
-def lookup(objects: Objects, base: str, path: bytes) -> Leaf | None:
+def lookup(objects: Trees, base: str, path: bytes) -> Leaf | None:
     """Give what a commit or tree has at a path; None where it has nothing."""
     *directories, name = path.split(b"/")
     for directory in directories:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from autosync_vcs.git import checkout
@@ -56,12 +56,9 @@ def is_ignored(repository: Repository, path: bytes, local: Local) -> bool:
     return len(_ignored(repository.git(), paths)) == len(paths)
 
 
-def ignored_in(repository: Repository, commit: str, paths: list[bytes]) -> set[bytes]:
-    """Give those of the paths that the rules in a commit ignore: another host only ceased to track them."""
-    if not paths:
-        return set()
-    rules = checkout.rules_of(repository, commit, paths)
-    if not rules:
+def ignored_by(repository: Repository, rules: Mapping[bytes, Entry], paths: list[bytes]) -> set[bytes]:
+    """Give those of the paths that the ``.gitignore`` files of a commit ignore."""
+    if not paths or not rules:
         return set()
     place = os.path.join(repository.state_dir, b"rules")
     checkout.remove(place)

@@ -1,0 +1,64 @@
+"""Compares two trees by reading those that differ, and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from autosync_vcs.git import entries
+from autosync_vcs.git.entries import Entry
+from autosync_vcs.git.neutral import neutral
+from autosync_vcs.git.objects import TREE_MODE, HelperDied, Leaf
+from autosync_vcs.git.reader import Reader
+from autosync_vcs.git.repository import Repository
+
+TREES_AT_MOST = 200
+"""Pairs of trees; for more a process of git is quicker."""
+_MODES = ("100644", "100755", "120000", "160000")
+
+Differences = dict[bytes, tuple[Entry | None, Entry | None]]
+
+
+class _TooMuch(Exception):
+    """git must do it."""
+
+
+def differences(repository: Repository, reader: Reader, old: str, new: str) -> Differences:
+    """Give what differs between two trees or commits, in the order of the paths: old and new entry."""
+    try:
+        return dict(sorted(_walk(reader, old, new)))
+    except (_TooMuch, HelperDied):
+        return entries.differences(neutral(repository), old, new)
+
+
+def _walk(reader: Reader, old: str, new: str) -> Iterator[tuple[bytes, tuple[Entry | None, Entry | None]]]:
+    pending: list[tuple[bytes, str | None, str | None]] = [(b"", old, new)]
+    for _ in range(TREES_AT_MOST):
+        if not pending:
+            return
+        above, was_tree, is_tree = pending.pop()
+        before = reader.tree(was_tree) if was_tree else {}
+        after = reader.tree(is_tree) if is_tree else {}
+        for name in {name for name, _ in before.items() ^ after.items()}:
+            was, now = before.get(name), after.get(name)
+            if _is_tree(was) or _is_tree(now):
+                pending.append((above + name + b"/", _tree(was), _tree(now)))
+            if _file(was) != _file(now):
+                yield above + name, (_file(was), _file(now))
+    if pending:
+        raise _TooMuch
+
+
+def _is_tree(leaf: Leaf | None) -> bool:
+    return leaf is not None and leaf.mode == TREE_MODE
+
+
+def _tree(leaf: Leaf | None) -> str | None:
+    return leaf.oid if leaf is not None and leaf.mode == TREE_MODE else None
+
+
+def _file(leaf: Leaf | None) -> Entry | None:
+    if leaf is None or leaf.mode == TREE_MODE:
+        return None
+    if leaf.mode not in _MODES:
+        raise _TooMuch  # git knows what it means
+    return Entry(*leaf)
