@@ -16,13 +16,14 @@ from typing import Any
 
 from autosync_common.errors import AutosyncError
 from autosync_common.host import Host
-from autosync_common.messages import Change, Payload, VcsCommitted, VcsConflicted, VcsPulled, VcsPushed
+from autosync_common.messages import Change
 from autosync_common.settings import Repository
 from autosync_common.stage import Stage
 from autosync_vcs import engine, events, first_contact, report
 from autosync_vcs.driver import Committed, Driver, Held, HeldKind, Integrated, Offline, Rejected, Standing
 from autosync_vcs.lane import Lane
 from autosync_vcs.state import Network, State
+from autosync_vcs.telling import Telling
 
 HOUSEKEEPING_AFTER_S = 30.0
 
@@ -52,17 +53,13 @@ class Worker:
         self._settings = settings
         self._wants_network = settings.network
         self._open_driver = open_driver
-        self._host = host
         self._driver = driver
-        self._prefix = b""
+        self._telling = Telling(stage, repository.name, repository.path, host)
         self._standing: Standing | None = None
         self._stale = False
         self._stopping = False
         self._learning = False
-        self._unpushed = 0
         self._quarantine: tuple[str, ...] = ()
-        self._said: set[str] = set()
-        self._published: Payload | None = None
         self._timer = stage.loop.call_later(0.0, self._tick)
         self._house = stage.loop.call_later(HOUSEKEEPING_AFTER_S, lambda: None)
         self._local = Lane(f"local {self.name}", stage.loop)
@@ -102,7 +99,7 @@ class Worker:
         paths = {path for change in changes for path in (change.path, change.source) if path is not None}
         if "" in paths:
             self.post(events.Rescan())
-        below = frozenset(self._prefix + os.fsencode(path) for path in paths if _is_below(path))
+        below = frozenset(self._telling.prefix + os.fsencode(path) for path in paths if _is_below(path))
         if below:
             self.post(events.Dirty(below))
 
@@ -211,7 +208,7 @@ class Worker:
     def _recover(self) -> Integrated | None:
         if self._driver is None:
             self._driver = self._open_driver()
-        self._prefix = _prefix(self.root, self._driver.top)
+        self._telling.prefix = _prefix(self.root, self._driver.top)
         finished = self._driver.recover()
         self._first_contact(self._driver)
         self._standing = self._driver.standing()
@@ -222,7 +219,7 @@ class Worker:
             return
         plan = driver.plan()
         for line in first_contact.lines(self.name, plan):
-            self._say(line)
+            self._telling.say(line)
         question = first_contact.question(self.name, plan)
         if question is not None and not self.confirmed and self._settings.network:
             raise question
@@ -230,7 +227,7 @@ class Worker:
 
     def _recovered(self, finished: Integrated | None) -> None:
         if finished is not None:
-            self._tell_integrated(finished)
+            self._telling.integrated(finished, self.identity, self._opened.state_dir)
         if self._standing is not None and self._settings.network:
             self._follow_remote(self._standing)
         if self._pause_mark().exists():
@@ -239,20 +236,7 @@ class Worker:
         self._keep_house()
 
     def _committed(self, done: Committed) -> None:
-        for sentence in done.notes:
-            self._say(sentence)
-        if done.revision is not None:
-            self._unpushed += 1
-            self._stage.publish(
-                VcsCommitted(
-                    root=self.root,
-                    repository=self.identity,
-                    revision=done.revision,
-                    changes=self._below_root(done.changes),
-                    message=done.message,
-                    total=len(done.changes),
-                )
-            )
+        self._telling.committed(done, self.identity)
         self._stale = self._stale or done.revision is not None
         quarantined = frozenset(one.path for one in done.quarantined)
         self._quarantine = tuple(report.quarantined(one) for one in done.quarantined)
@@ -261,7 +245,7 @@ class Worker:
             self._keep_house()
 
     def _integrated(self, done: Integrated) -> None:
-        self._tell_integrated(done)
+        self._telling.integrated(done, self.identity, self._opened.state_dir)
         self._stale = True
         self.post(
             events.IntegrateEnded(
@@ -269,39 +253,6 @@ class Worker:
             )
         )
         self._keep_house()
-
-    def _tell_integrated(self, done: Integrated) -> None:
-        for path in done.kept:
-            where = Path(os.fsdecode(self._opened.state_dir)) / "kept"
-            self._stage.log.warning(
-                "%s: %s was ignored here and stood in the way of a file that came; it is now in %s",
-                self.name, os.fsdecode(path), where,
-            )  # fmt: skip
-        if done.after is None or done.after == done.before:
-            return
-        self._stage.publish(
-            VcsPulled(
-                root=self.root,
-                repository=self.identity,
-                before=done.before,
-                after=done.after,
-                changes=self._below_root(done.changes),
-                from_host=done.from_host,
-                total=len(done.changes),
-                merged=done.merged,
-                saved_at=done.saved_at,
-            )
-        )
-        for conflict in done.conflicts:
-            self._stage.publish(
-                VcsConflicted(
-                    root=self.root,
-                    repository=self.identity,
-                    path=os.fsdecode(conflict.path),
-                    copies=tuple(os.fsdecode(copy) for copy in conflict.copies),
-                    hosts=conflict.hosts,
-                )
-            )
 
     def _fetch(self) -> tuple[str | None, Standing]:
         return self._opened.fetch(), self._opened.standing()
@@ -317,21 +268,7 @@ class Worker:
         return self._opened.push()
 
     def _pushed(self, revision: str | None) -> None:
-        standing = self._standing
-        if revision is not None:
-            self._stage.publish(
-                VcsPushed(
-                    root=self.root,
-                    repository=self.identity,
-                    url=(standing.url if standing else None) or "",
-                    branch=standing.branch if standing else "",
-                    revision=revision,
-                    host=self._host.name,
-                    host_id=self._host.id,
-                    commits=max(1, self._unpushed),
-                )
-            )
-        self._unpushed = 0
+        self._telling.pushed(revision, self._standing, self.identity)
         self._stale = True
         self.post(events.PushEnded())
 
@@ -373,10 +310,8 @@ class Worker:
         )
 
     def _publish_state(self) -> None:
-        payload = report.state(self._report())
-        if report.differs(payload, self._published) and not self._stopping:
-            self._published = payload
-            self._stage.publish(payload)
+        if not self._stopping:
+            self._telling.state(self._report())
 
     def _refresh_standing(self) -> None:
         """Learn where the repository stands, off the path of commits and pushes."""
@@ -402,29 +337,11 @@ class Worker:
         """A repository without a remote is versioned only, until it gets one."""
         network = self._wants_network and standing.url is not None
         if self._wants_network and not network:
-            self._say(f"{self.name}: no remote: versioned here only")
+            self._telling.say(f"{self.name}: no remote: versioned here only")
         if network != self._settings.network:
             self._settings = dataclasses.replace(self._settings, network=network)
             if network:
                 self.post(events.Announced())
-
-    def _below_root(self, changes: Iterable[Change]) -> tuple[Change, ...]:
-        prefix = os.fsdecode(self._prefix)
-        if not prefix:
-            return tuple(changes)
-        return tuple(
-            Change(
-                change.path.removeprefix(prefix),
-                change.kind,
-                change.source and change.source.removeprefix(prefix),
-            )
-            for change in changes
-        )
-
-    def _say(self, sentence: str) -> None:
-        if sentence not in self._said:
-            self._said.add(sentence)
-            self._stage.log.info("%s", sentence)
 
     # Time, and what outlives the process
 
