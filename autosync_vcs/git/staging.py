@@ -91,8 +91,12 @@ class Staging:
         git = index.with_index(self._repository, prepared.path)
         try:
             judged = self.judged(git, selection, settle_s, moving)
-            index.change(self._repository, prepared, (), judged.remove)
-            still_moving = self._take(git, judged)
+            sparse = _is_sparse(git)
+            if sparse:
+                _remove_as_git(git, judged.remove)
+            else:
+                index.change(self._repository, prepared, (), judged.remove)
+            still_moving = self._take(Update(git, sparse=sparse), judged)
             if still_moving:
                 return self.draft(head, selection, settle_s, moving | still_moving)
             if self._hooks and (judged.add or judged.remove):
@@ -136,10 +140,8 @@ class Staging:
             guard(answer, result, self._repository, git)
         return result
 
-    def _take(self, git: Git, judged: Judged) -> frozenset[bytes]:
+    def _take(self, update: Update, judged: Judged) -> frozenset[bytes]:
         """Hash files into the index beside, those that moved meanwhile again; give those still moving."""
-        sparse = git.line("config", "--type=bool", "--get", "core.sparseCheckout", allow=(0, 1)) == "true"
-        update = Update(git, sparse=sparse)
         remaining = dict(judged.add)
         for _ in range(HASH_ROUNDS):
             for path, reason in update(list(remaining)).items():
@@ -191,6 +193,18 @@ class Update:
             self._git("add", "-A", *options, input=lines, allow=(0, 1))
         else:
             self._git("update-index", "--add", "--remove", "--replace", "-z", "--stdin", input=lines)
+
+
+def _is_sparse(git: Git) -> bool:
+    return git.line("config", "--type=bool", "--get", "core.sparseCheckout", allow=(0, 1)) == "true"
+
+
+def _remove_as_git(git: Git, paths: Sequence[bytes]) -> None:
+    """Remove entries, but none outside of a sparse checkout: git takes those not for deleted."""
+    if paths:
+        options = ("--ignore-unmatch", "--pathspec-from-file=-", "--pathspec-file-nul")
+        lines = b"".join(path + b"\0" for path in paths)
+        git("rm", "-q", "-f", "--cached", *options, input=lines, allow=(0, 1))
 
 
 def _looked(look: Looker, path: bytes) -> Look:

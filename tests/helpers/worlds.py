@@ -80,6 +80,8 @@ DIRECTORIES = [
     b":d",
     b"ignored.d",
     b"a.d",
+    b"nest",
+    b"d/nest",
 ]
 ATTRIBUTES = [
     b"*.txt text\n",
@@ -161,6 +163,9 @@ class World:
         if pick.random() < 0.9:
             self.git("add", "-A", ok=True)
             self.git("commit", "-q", "--allow-empty", "-m", "first")
+        for special in (World.nest, World.sparsely, World.hide_rules, World.link_directory):
+            if not self.calm and pick.random() < 0.25:
+                special(self)
 
     def git(self, *arguments: str, ok: bool = False, environment: Environment = _NONE) -> bytes:
         """Run git as the user; ``ok`` lets it fail."""
@@ -356,7 +361,72 @@ class World:
         with open(self.full(path), "wb") as file:
             file.write(self.random.choice(texts))
 
+    def link_directory(self) -> None:
+        """Move a directory elsewhere, in the repository or out of it, and leave a link in its place."""
+        path = self.random.choice(DIRECTORIES[1:])
+        full = self.full(path)
+        if os.path.islink(full) or not os.path.isdir(full):
+            return
+        self._made += 1
+        if self.random.random() < 0.5:
+            real = os.path.join(os.fsencode(self.place.parent), b"outside%d" % self._made)
+        else:
+            real = self.full(b"real%d" % self._made)
+            self.touched.add(b"real%d" % self._made)
+        os.rename(full, real)
+        os.symlink(os.path.relpath(real, os.path.dirname(full)), full)
+        self.touched.add(path)
+
     # What people do with git
+
+    def nest(self) -> None:
+        """Make a repository inside, or another commit in one; sometimes it becomes a submodule."""
+        path = self.random.choice((b"nest", b"d/nest"))
+        full = self.full(path)
+        if os.path.realpath(os.path.dirname(full)) != os.path.dirname(full) or os.path.islink(full):
+            return
+        if not os.path.isdir(full):
+            self.put(path + b"/inner")
+        inside = ("-C", os.fsdecode(path))
+        if not os.path.lexists(os.path.join(full, b".git")):
+            format_ = self.git("rev-parse", "--show-object-format").decode().strip()
+            self.git(*inside, "init", "-q", f"--object-format={format_}")
+        self.git(*inside, "commit", "-q", "--allow-empty", "-m", "inside")
+        self.touched.add(path)
+        if self.random.random() < 0.4:
+            self.git("add", "--", os.fsdecode(path), ok=True)
+
+    def sparsely(self) -> None:
+        choices = (
+            ("set", "--cone", "d"),
+            ("set", "--cone", "d/e", "sub dir"),
+            ("set", "--no-cone", "/*", "!*.c", "!/d/e/"),
+            ("set", "--cone", "--sparse-index", "d"),
+            ("disable",),
+            ("disable",),
+        )
+        chosen = self.random.choice(choices)
+        if "--sparse-index" in chosen and self._is_split():  # git itself spoils an index that is both
+            return
+        self.git("sparse-checkout", *chosen, ok=True)
+
+    def _is_split(self) -> bool:
+        return b"true" in self.run("config", "core.splitIndex").stdout or any(
+            (self.place / ".git").glob("sharedindex.*")
+        )
+
+    def hide_rules(self) -> None:
+        """Leave rules of attributes in the index only."""
+        name = self.random.choice((".gitattributes", "d/.gitattributes"))
+        if (self.place / name).parent.resolve() != (self.place / name).parent or not (
+            self.place / name
+        ).parent.is_dir():
+            return
+        self.remove(os.fsencode(name))
+        (self.place / name).write_bytes(self.random.choice(ATTRIBUTES))
+        self.git("add", "-f", "--", name, ok=True)
+        if not self.run("update-index", "--skip-worktree", "--", name).returncode:
+            self.remove(os.fsencode(name))
 
     def stage(self) -> None:
         path = self.some_file()
@@ -401,7 +471,10 @@ class World:
             "--untracked-cache",
             "--refresh",
         )
-        self.git("update-index", self.random.choice(choices), ok=True)
+        chosen = self.random.choice(choices)
+        if chosen == "--split-index" and b"true" in self.run("config", "index.sparse").stdout:
+            return
+        self.git("update-index", chosen, ok=True)
 
     def exclude(self) -> None:
         with open(self.place / ".git" / "info" / "exclude", "wb") as file:
@@ -428,10 +501,14 @@ class World:
         flag: 2,
         rewrite_index: 1,
         exclude: 1,
+        link_directory: 1,
+        nest: 1,
+        sparsely: 1,
+        hide_rules: 1,
     }
     CALM_ACTIONS: Mapping[Callable[[World], None], int] = {
         edit_one: 60, write_rules: 0, intend: 0, flag: 0, untrack: 0, force: 0, exclude: 0,
-        rewrite_index: 0, stage: 1, stage_and_edit: 0,
+        rewrite_index: 0, stage: 1, stage_and_edit: 0, nest: 0, sparsely: 0, hide_rules: 0,
     }  # fmt: skip
 
 
@@ -446,9 +523,16 @@ def listing(world: World, tree: str, environment: Environment = _NONE) -> dict[b
     return {path: words for words, _, path in (line.partition(b"\t") for line in lines)}
 
 
+def links(world: World, environment: Environment) -> set[bytes]:
+    """Give the submodules in an index."""
+    lines = world.git("ls-files", "-s", "-z", environment=environment).split(b"\0")
+    return {line.partition(b"\t")[2] for line in lines if line.startswith(b"160000")}
+
+
 def add_all_on_a_copy(world: World, beside: Path) -> tuple[str, dict[str, str]] | None:
     """Do ``git add -A && git write-tree`` on a copy of the index, with objects kept apart.
 
+    A repository inside that nobody has added is no submodule to us, as it would become one by ``add -A``.
     Gives the tree, and the environment in which it can be read; None where git itself gives up.
     """
     index, copy = world.place / ".git" / "index", beside / "index"
@@ -461,7 +545,10 @@ def add_all_on_a_copy(world: World, beside: Path) -> tuple[str, dict[str, str]] 
         "GIT_OBJECT_DIRECTORY": str(beside / "objects"),
         "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(world.place / ".git" / "objects"),
     }
+    before = links(world, environment)
     done = world.run("add", "-A", environment=environment)
     if done.returncode:
         return None
+    for path in links(world, environment) - before:
+        world.git("update-index", "--force-remove", "--", os.fsdecode(path), environment=environment)
     return world.git("write-tree", environment=environment).decode().strip(), environment

@@ -50,3 +50,12 @@ def test_a_file_whose_filter_is_repaired_is_taken_at_once(place: Path) -> None:
     done = snapshots.commit(None)
     assert done.changes == (Change("poison", "created"),)
     assert not done.quarantined
+
+
+def test_a_file_outside_of_a_sparse_checkout_is_not_deleted_as_git_does_not_delete_it(place: Path) -> None:
+    write(place, {"d/b.txt": "edited\n"})
+    git(place, "sparse-checkout", "set", "--cone", "elsewhere")
+    git(place, "update-index", "--no-skip-worktree", "d/c.txt")
+    write(place, {"a.txt": None, "d/b.txt": None})
+    snapshots_of(place).commit(None)
+    assert git(place, "ls-tree", "-r", "--name-only", "HEAD") == "d/b.txt\nd/c.txt"
