@@ -22,7 +22,7 @@ from docopt import docopt
 USAGE = """\
 Run the random histories, races, kills and full disks of the tests, COUNT of each, from SEED on.
 
-Usage: python -m tests.torture [--count=N] [--seed=S] [--suite=NAME]...
+Usage: torture [--count=N] [--seed=S] [--suite=NAME]...
 
   --count=N     How many cases of each suite [default: 1000].
   --seed=S      The first seed [default: 1].
