@@ -44,12 +44,22 @@ def parse(
     if "--version" in own:
         print(program, __version__)
         raise Finished
+    if "" in words:
+        raise UserError("", "one of the arguments is empty", "is a variable not set?")
     import docopt  # noqa: PLC0415 - not for --help
 
     try:
-        return dict(docopt.docopt(usage, words, default_help=False, options_first=options_first))
+        found = docopt.docopt(usage, words, default_help=False, options_first=options_first)
     except docopt.DocoptExit:
         raise _complaint(usage, own, program) from None
+    return {name: _without_dashes(value) for name, value in found.items()}
+
+
+def _without_dashes(value: Any) -> Any:
+    """Drop the ``--`` that ends the options, which docopt counts among the operands."""
+    if isinstance(value, list) and "--" in value:
+        return [*value[: value.index("--")], *value[value.index("--") + 1 :]]
+    return value
 
 
 def _complaint(usage: str, words: Sequence[str], program: str) -> UserError:
@@ -89,6 +99,8 @@ def _options(usage: str) -> dict[str, bool]:
     options: dict[str, bool] = {}
     for name, value in re.findall(r"(?<![\w-])(--?[A-Za-z][\w-]*)((?:=| )[A-Z]+\b)?", usage):
         options[name] = options.get(name, False) or bool(value)
+    for short, long in re.findall(r"^  (-[A-Za-z]) (--[\w-]+)", usage, re.MULTILINE):
+        options[short] = options[long]
     return options
 
 

@@ -20,22 +20,24 @@ SIGINT = 2
 def guard(program: str, main: Callable[[], int]) -> int:
     """Run a tool's ``main`` and make one line and an exit status of whatever it raises."""
     _open_standard_streams()
+    status = None
     try:
-        return main()
-    except Finished:
-        return DONE
+        status = _status(main)
+        sys.stdout.flush()
+        return status
     except AutosyncError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return error.exit_status
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
-        return DONE
+        _drop_output()
+        return DONE if status is None else status
     except KeyboardInterrupt:
         return SIGNALLED + SIGINT
     except ModuleNotFoundError as error:
         print(f"{program}: the Python package {error.name} is missing; pip install it", file=sys.stderr)
         return PERMANENT
     except OSError as error:
+        _drop_output()
         subject = f"{error.filename}: " if error.filename is not None else ""
         print(f"{program}: {subject}{(error.strerror or str(error)).lower()}", file=sys.stderr)
         return TEMPORARY
@@ -45,6 +47,21 @@ def guard(program: str, main: Callable[[], int]) -> int:
         what = f"{type(error).__name__} at {_innermost(error)}: {error}"
         print(f"{program}: internal error: {what}; AUTOSYNC_DEBUG=1 shows more", file=sys.stderr)
         return TEMPORARY
+
+
+def _status(main: Callable[[], int]) -> int:
+    try:
+        return main()
+    except Finished:
+        return DONE
+
+
+def _drop_output() -> None:
+    """Let what nobody took go to /dev/null, or the interpreter complains of it at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
 
 
 def _open_standard_streams() -> None:

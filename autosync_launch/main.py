@@ -76,7 +76,7 @@ def _dispatch(words: list[str], place: int | None, word: str) -> int:
             _become(program, [*words[:place], *words[place + 1 :]])
         if not Path(word).exists():
             raise _unknown(word)
-    arguments = parse(usages.RUN, [word for word in words if word != "--"], program="autosync")
+    arguments = parse(usages.RUN, words, program="autosync")
     return _call("run", "run")(arguments)
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -92,6 +93,35 @@ def test_whatever_is_raised_becomes_one_line_and_a_status(
 
     assert stage.guard("t", fail) == status
     assert capsys.readouterr().err.strip() == line
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_full_disk_under_stdout_is_one_line(tool: str) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run((*command(tool), "--help"), stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr.decode()) == (111, f"{tool}: no space left on device\n")
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_nobody_who_reads_stdout_is_no_mistake(tool: str) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run((*command(tool), "--help"), stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_two_dashes_end_the_options() -> None:
+    done = run("autosync-watch", "--", "-no-such-directory")
+    assert done.stderr.decode().startswith("autosync-watch: -no-such-directory: is not there")
+
+
+def test_an_empty_operand_is_not_the_current_directory() -> None:
+    done = run("autosync-watch", "")
+    assert (done.returncode, done.stderr.decode()) == (
+        100,
+        "autosync-watch: one of the arguments is empty; is a variable not set?\n",
+    )
 
 
 def test_a_bug_is_one_line_that_says_where(capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,6 +50,18 @@ def test_a_path_that_does_not_exist_is_told_as_such(pipelines: Pipelines) -> Non
     assert answer.stderr.startswith("autosync: statsu: does not exist")
 
 
+def test_an_empty_operand_does_not_run_on_the_current_directory(pipelines: Pipelines) -> None:
+    answer = pipelines.ask("")
+    assert (answer.returncode, answer.stderr) == (
+        100,
+        "autosync: one of the arguments is empty; is a variable not set?\n",
+    )
+
+
+def test_an_option_without_its_value_is_told_as_such(pipelines: Pipelines) -> None:
+    assert pipelines.ask("-c").stderr == "autosync: option -c needs a value\n"
+
+
 @pytest.mark.parametrize("verb", NOT_BUILT)
 def test_a_verb_of_another_version_says_so(capsys: pytest.CaptureFixture[str], verb: str) -> None:
     assert main([verb]) == 100
