@@ -7,6 +7,7 @@ Exit status 1, with the line that failed, if anything did not arrive.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
 import signal
@@ -23,6 +24,10 @@ POLL_S = 1.0
 
 
 def main() -> int:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # in a pipe or a file, too, each line when it is known
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # cleans up as Ctrl-C does
     directory = Path(tempfile.mkdtemp(prefix="autosync-demo-"))
     keep = bool(os.environ.get("KEEP"))
     try:
@@ -43,6 +48,10 @@ def main() -> int:
     except (AssertionError, OSError, RuntimeError) as error:
         print(f"demo: failed: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            print("\ndemo: stopped; nothing is left behind", file=sys.stderr)
+        return 130
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     return 0
