@@ -32,7 +32,7 @@ from autosync_vcs.git.repository import Head, Repository, head, operation_in_pro
 from autosync_vcs.git.scan import Selection
 from autosync_vcs.git.staging import Difference, Draft, Staging
 from autosync_vcs.git.trees import build
-from autosync_vcs.git.trouble import held_by
+from autosync_vcs.git.trouble import held_by, held_by_helper, no_space, tells_no_space
 
 PAUSES_S = (0.0, 0.01, 0.03, 0.1, 0.3)
 """After each attempt that somebody else's change of the index spoilt."""
@@ -99,9 +99,7 @@ class Snapshots:
         except GitFailed as failure:
             raise held_by(self._repository, failure) from None
         except HelperDied as death:
-            raise Held(
-                HeldKind.REPOSITORY, f"git could not make a commit: {death}", "git fsck there says more"
-            ) from None
+            raise held_by_helper(self._repository, str(death)) from None
         except OSError as error:
             raise unwritable(self._repository, error) from None
         place = os.fsdecode(self._repository.top)
@@ -226,6 +224,8 @@ class Snapshots:
         return True
 
     def _immovable(self, ref: str, words: str) -> Held:
+        if tells_no_space(words):
+            return no_space(self._repository)
         return Held(
             HeldKind.LOCK,
             f"{ref} cannot be moved: {words}",

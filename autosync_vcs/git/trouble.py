@@ -34,8 +34,8 @@ def is_general(failure: GitFailed) -> bool:
 def held_by(repository: Repository, failure: GitFailed) -> Held:
     """Say what a failure of git in this repository means."""
     words, place = failure.stderr, os.fsdecode(repository.git_dir)
-    if "No space left" in words or "Disk quota exceeded" in words:
-        return Held(HeldKind.SPACE, f"no space on the disk of {place}", "make room")
+    if tells_no_space(words):
+        return no_space(repository)
     if "index file" in words or "bad signature" in words or "bad index" in words:
         return Held(
             HeldKind.REPOSITORY,
@@ -47,3 +47,19 @@ def held_by(repository: Repository, failure: GitFailed) -> Held:
             HeldKind.REPOSITORY, f"{place} cannot be written ({failure.reason})", "mend its permissions"
         )
     return Held(HeldKind.REPOSITORY, str(failure), "git status and git fsck there say more")
+
+
+def held_by_helper(repository: Repository, words: str) -> Held:
+    """Say what the last words of a helper mean."""
+    if tells_no_space(words):
+        return no_space(repository)
+    return Held(HeldKind.REPOSITORY, f"git could not make a commit: {words}", "git fsck there says more")
+
+
+def tells_no_space(words: str) -> bool:
+    return "No space left" in words or "Disk quota exceeded" in words
+
+
+def no_space(repository: Repository) -> Held:
+    place = os.fsdecode(repository.git_dir)
+    return Held(HeldKind.SPACE, f"no space on the disk of {place}", "make room")

@@ -136,6 +136,8 @@ class World:
         self.place = place
         self.touched: set[bytes] = set()
         """Every path that was changed since the last call of ``fresh``."""
+        self.waiting: set[bytes] = set()
+        """What the last commit could not take."""
         self._made = 0
         place.mkdir(parents=True)
         pick = self.random

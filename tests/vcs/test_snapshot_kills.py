@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -22,11 +24,14 @@ SOURCES = [
 POINTS = sorted(
     {name for source in SOURCES for name in re.findall(r'crash_point\("(.+?)"\)', source.read_text())}
 )
+KILLS = int(os.environ.get("COUNT", "8"))
+SEED = int(os.environ.get("SEED", "1"))
 COMMIT = """\
 import sys
 from autosync_vcs.git.repository import discover
 from autosync_vcs.git.snapshot import Snapshots
 snapshots = Snapshots(discover(sys.argv[1]), host="laptop")
+print("ready", flush=True)
 snapshots.recover()
 snapshots.commit([b"a.txt", b"new.txt", b"gone.txt"] if sys.argv[2] == "given" else None)
 print("done", flush=True)
@@ -80,19 +85,26 @@ def test_what_the_user_stages_after_a_kill_is_still_staged_afterwards(tmp_path: 
     assert git(place, "status", "--porcelain") == "M  staged.txt"
 
 
+@pytest.mark.timeout(0 if "COUNT" in os.environ else 100)
 def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
-    """The process is killed after so many system ticks of its own; the longest one is not killed at all."""
+    """The process is killed after it was ready, while it commits, again and again in one repository."""
     place = make_repository(tmp_path / "notes", {"a.txt": "one\n", "gone.txt": "x\n", "staged.txt": "x\n"})
     environment = os.environ | {"PYTHONPATH": str(Path.cwd())}
-    for turn in range(int(os.environ.get("KILLS", "8"))):
-        write(place, {"a.txt": f"{turn}\n", f"new{turn}": ""})
-        process = subprocess.Popen((sys.executable, "-c", COMMIT, str(place), "scan"), env=environment)
-        try:
-            process.wait(0.15 + 0.02 * turn)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        assert not git(place, "fsck", "--strict", "--no-dangling")
+    generator = random.Random(SEED)
+    killed = 0
+    for turn in range(KILLS):
+        write(place, {"a.txt": f"{turn}\n", f"new{turn}": f"{turn}\n"})
+        how = generator.choice(("scan", "given"))
+        command = (sys.executable, "-c", COMMIT, str(place), how)
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(generator.uniform(0.0, 0.25))  # the moment is what is tried here
+        process.kill()
+        killed += "done" not in process.communicate()[0]
+        assert not git(place, "fsck", "--strict", "--no-dangling"), f"SEED={SEED} turn {turn}"
+    assert killed > 0
     assert run(place, "scan").returncode == 0
     assert git(place, "show", "HEAD:a.txt") == f"{turn}"
+    assert all(git(place, "show", f"HEAD:new{turn}") == str(turn) for turn in range(KILLS))
     assert is_clean(place)

@@ -1,0 +1,62 @@
+"""A disk that is full at any moment of a commit: it is told, nothing breaks, and later all is committed.
+
+COUNT in the environment sets how many sizes are tried, page by page.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from autosync_vcs.driver import Held, HeldKind
+from autosync_vcs.git.repository import discover
+from autosync_vcs.git.snapshot import Snapshots
+from tests.helpers.disks import resize, small_disk
+from tests.helpers.gitbox import git, head, is_clean, make_repository, try_git, write
+
+__all__ = ["small_disk"]
+SIZES = int(os.environ.get("COUNT", "10"))
+SIZES_AT_MOST = 64
+PAGE_BYTES = 4096
+PLENTY_BYTES = 16 << 20
+
+
+@pytest.mark.timeout(0 if "COUNT" in os.environ else 110)
+@pytest.mark.parametrize("how", ["scan", "given"])
+def test_a_full_disk_stops_a_commit_and_breaks_nothing(tmp_path: Path, small_disk: Path, how: str) -> None:
+    generator = random.Random(1)
+    pattern = make_repository(tmp_path / "pattern", {"a.txt": "one\n", "d/gone.txt": "x\n"})
+    kinds, reasons = set(), []
+    for step in range(SIZES):
+        resize(small_disk, PLENTY_BYTES)
+        place = small_disk / "notes"
+        shutil.copytree(pattern, place)
+        try_git(place, "update-index", "-q", "--refresh")
+        write(place, {"a.txt": generator.randbytes(30_000), "d/e/new": generator.randbytes(20_000)})
+        write(place, {"d/gone.txt": None})
+        before = head(place)
+        room = os.statvfs(small_disk)
+        used = (room.f_blocks - room.f_bfree) * room.f_frsize
+        resize(small_disk, used + step * max(1, SIZES_AT_MOST // SIZES) * PAGE_BYTES)
+        snapshots = Snapshots(discover(str(place)), host="laptop", lock_wait_s=0.05)
+        paths = None if how == "scan" else [b"a.txt", b"d/e/new", b"d/gone.txt"]
+        try:
+            snapshots.commit(paths)
+        except Held as held:
+            kinds.add(held.kind)
+            reasons.append(held.reason)
+            assert head(place) == before
+        assert not (place / ".git" / "index.lock").exists()
+        assert not git(place, "fsck", "--strict", "--no-dangling", "--no-progress")
+        resize(small_disk, PLENTY_BYTES)
+        snapshots.commit(paths)
+        snapshots.close()
+        assert git(place, "rev-list", "--count", "HEAD") == "2"
+        assert git(place, "ls-files") == "a.txt\nd/e/new"
+        assert is_clean(place)
+        shutil.rmtree(place)
+    assert kinds == {HeldKind.SPACE}, reasons
