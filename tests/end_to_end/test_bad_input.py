@@ -150,6 +150,7 @@ def test_a_start_that_cannot_work_is_one_line_and_status_100(
 
 
 @pytest.mark.parametrize("tool", ["watch", "coalesce", "vcs", "xmpp", "tap"])
+@pytest.mark.slow
 def test_each_tool_refuses_an_unknown_option_and_odd_endpoints(anna: Host, tool: str) -> None:
     wrong = ["--no-such-option", "--out=tcp://*:1", "--out=ipc:///no/such/directory/x"]
     operands = ["notes"] if tool in {"watch", "vcs"} else []

@@ -18,8 +18,9 @@ def test_few_files_of_ones_own_are_synced_without_a_question(anna: Host) -> None
     assert "first synchronisation from this host: 2 files" in anna.words()
 
 
-@pytest.mark.parametrize("why", ["many", "secret", "large", "strangers"])
-def test_what_may_be_a_mistake_is_held_until_it_is_confirmed(anna: Host, why: str) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("why", ["many", "large", "strangers"])
+def test_what_may_be_a_mistake_is_held(anna: Host, why: str) -> None:
     expected = doubtful(anna, why)
     anna.start()
     eventually(lambda: "HELD" in anna.autosync("status").stdout, DEADLINE_S, anna.words)
@@ -27,6 +28,13 @@ def test_what_may_be_a_mistake_is_held_until_it_is_confirmed(anna: Host, why: st
     assert status.returncode == 1
     assert expected in status.stdout
     assert "autosync confirm notes" in status.stdout
+
+
+def test_what_is_held_is_synced_once_it_is_confirmed_and_never_asked_again(anna: Host) -> None:
+    expected = doubtful(anna, "secret")
+    anna.start()
+    eventually(lambda: "HELD" in anna.autosync("status").stdout, DEADLINE_S, anna.words)
+    assert expected in anna.autosync("status").stdout
     before = anna.head()
     anna.save("meanwhile.txt", "1\n")
     answer = anna.autosync("sync", "--wait=5")

@@ -40,6 +40,7 @@ def test_what_was_saved_offline_arrives_when_the_hub_is_back(polling: Pair) -> N
     polling.wait(lambda: anna.events("online"))
 
 
+@pytest.mark.slow
 def test_what_was_saved_offline_arrives_by_itself(polling: Pair) -> None:
     anna, ben = polling.anna, polling.ben
     away = polling.hub.rename(polling.hub.with_name("away.git"))

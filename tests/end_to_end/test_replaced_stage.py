@@ -19,7 +19,7 @@ README = (BIN.parent / "README.md").read_text()
 SELDOM_S = 600.0
 
 
-@pytest.mark.parametrize("awk", ["gawk", "mawk -W interactive"])
+@pytest.mark.parametrize("awk", ["gawk", pytest.param("mawk -W interactive", marks=pytest.mark.slow)])
 def test_a_coalescer_in_awk_stands_in_the_place_of_ours(polling: Pair, awk: str) -> None:
     anna, ben = polling.anna, polling.ben
     if anna.run_in(anna.home, "sh", "-c", f"command -v {awk}", check=False).returncode:
@@ -38,6 +38,7 @@ def test_a_coalescer_in_awk_stands_in_the_place_of_ours(polling: Pair, awk: str)
     assert "Traceback" not in polling.words()
 
 
+@pytest.mark.slow
 def test_a_command_that_is_no_program_is_told_and_tried_again(anna: Host) -> None:
     told_by_polling(anna, 0.5, "[coalesce]\ncommand = no-such-coalescer\n")
     answer = anna.run_in(

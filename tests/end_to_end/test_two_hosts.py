@@ -6,6 +6,8 @@ import os
 import stat
 from pathlib import Path
 
+import pytest
+
 from tests.end_to_end.pair import Pair, listing
 
 ODD_NAMES = (
@@ -90,6 +92,7 @@ def test_a_deletion_does_not_win_over_a_change(told: Pair) -> None:
     told.settle()
 
 
+@pytest.mark.slow
 def test_a_renamed_file_moves_on_the_other_host(told: Pair) -> None:
     told.anna.save("old-name.txt", "same\n")
     told.wait(lambda: told.ben.has("old-name.txt", "same\n"))
@@ -99,6 +102,7 @@ def test_a_renamed_file_moves_on_the_other_host(told: Pair) -> None:
     assert not (told.ben.files / "old-name.txt").exists()
 
 
+@pytest.mark.slow
 def test_a_renamed_directory_moves_with_all_that_is_in_it(told: Pair) -> None:
     for number in range(30):
         told.anna.save(f"album/{number % 3}/{number}.txt", f"{number}\n")
@@ -112,6 +116,7 @@ def test_a_renamed_directory_moves_with_all_that_is_in_it(told: Pair) -> None:
     assert not (told.ben.files / "album").exists()
 
 
+@pytest.mark.slow
 def test_a_deleted_file_is_gone_on_the_other_host_and_so_is_its_empty_directory(told: Pair) -> None:
     told.anna.save("deep/er/gone.txt", "1\n")
     told.wait(lambda: told.ben.has("deep/er/gone.txt", "1\n"))
@@ -132,6 +137,7 @@ def test_the_executable_bit_arrives(told: Pair) -> None:
     told.settle()
 
 
+@pytest.mark.slow
 def test_symbolic_links_arrive_as_such_wherever_they_point(told: Pair) -> None:
     targets = {"dangling": "nowhere", "absolute": "/etc", "up": "../..", "file": "README"}
     for name, target in targets.items():
@@ -163,6 +169,7 @@ def test_odd_names_arrive_as_they_are(told: Pair) -> None:
     assert "Traceback" not in told.words()
 
 
+@pytest.mark.slow
 def test_a_file_becomes_a_directory_and_back(told: Pair) -> None:
     told.anna.save("shape", "file\n")
     told.wait(lambda: told.ben.has("shape", "file\n"))
@@ -176,6 +183,7 @@ def test_a_file_becomes_a_directory_and_back(told: Pair) -> None:
     told.settle()
 
 
+@pytest.mark.slow
 def test_a_save_by_renaming_as_editors_do_is_one_modification(told: Pair) -> None:
     told.anna.save("edited.txt", "1\n")
     told.wait(lambda: told.ben.has("edited.txt", "1\n"))
@@ -199,6 +207,7 @@ def test_a_thousand_files_arrive_in_few_commits(told: Pair) -> None:
     assert told.commits() - before <= 3
 
 
+@pytest.mark.slow
 def test_contents_arrive_byte_for_byte(told: Pair) -> None:
     contents = {"empty": b"", "binary": b"\0\xff" * 1000, "no-newline": b"1", "crlf": b"1\r\n2\r\n"}
     for name, content in contents.items():
