@@ -24,14 +24,17 @@ class Question:
         self._loop = loop
         self._confirm = confirm
         self._open: list[str] = []
+        self._answered: set[str] = set()
         self._watched = False
 
     def consider(self, state: VcsState) -> None:
         """Ask where this state is one that a yes releases; take back a question that is settled."""
         asks = state.state == "held" and state.remedy.startswith(CONFIRMABLE)
-        if not asks and state.name in self._open:
-            self._open.remove(state.name)
-        elif asks and state.name not in self._open and _is_at_terminal():
+        if not asks:
+            self._answered.discard(state.name)
+            if state.name in self._open:
+                self._open.remove(state.name)
+        elif state.name not in (*self._open, *self._answered) and _is_at_terminal():
             self._open.append(state.name)
             if not self._watched:
                 self._loop.watch(STDIN, self._read)
@@ -52,6 +55,7 @@ class Question:
         if not self._open:
             return
         name = self._open.pop(0)
+        self._answered.add(name)
         if text.strip().lower() in {b"y", b"yes"}:
             self._confirm(name)
         else:

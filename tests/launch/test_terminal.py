@@ -75,6 +75,22 @@ def test_the_question_of_a_held_repository_is_asked_and_the_yes_passed_on(told: 
         terminal.close()
 
 
+def test_a_question_that_is_answered_is_not_asked_again(told: Pipelines) -> None:
+    says(told, "held", reason="never synced from here", remedy="autosync confirm notes")
+    terminal = Terminal(told)
+    try:
+        eventually(lambda: terminal.shows("[y/N]"), 15.0, lambda: terminal.text)
+        terminal.types(b"y\n")
+        requests = told.here / "requests"
+        eventually(lambda: requests.exists() and "vcs.confirm" in requests.read_text())
+        says(told, "in step")  # what was said before that is still that it is held
+        assert told.ask("resume").returncode == 0
+        eventually(lambda: terminal.shows("released"), 15.0, lambda: terminal.text)
+        assert terminal.text.count("[y/N]") == 1
+    finally:
+        terminal.close()
+
+
 def test_without_a_yes_it_stays_held(told: Pipelines) -> None:
     says(told, "held", reason="never synced from here", remedy="autosync confirm notes")
     terminal = Terminal(told)
