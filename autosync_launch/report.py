@@ -61,7 +61,7 @@ def _stage(stage: StageView, now: float) -> str:
 
 def _repository(one: RepositoryView, width: int, now: float, colour: bool) -> Iterator[str]:
     first, said, more = _words(one, now)
-    shown_first = f"{first:{STATE_WIDTH}}"
+    shown_first = f"{first:{STATE_WIDTH - 1}} "
     if colour:
         alarming = first == "HELD" or "conflict" in first
         shown_first = f"{ALERT if alarming else CALM}{shown_first}{PLAIN}"

@@ -88,6 +88,11 @@ def test_held_is_in_capitals_with_its_remedy_below(home: Path) -> None:
     assert short(view) == "attention photos HELD"
 
 
+def test_many_conflicts_do_not_touch_what_is_said_of_them(home: Path) -> None:
+    said = text(overview(state("thesis", home, state="in step", conflicts=55)), NOW)
+    assert "thesis   55 conflicts ~/thesis = " in said
+
+
 def test_conflicts_and_what_is_not_taken_need_a_person(home: Path) -> None:
     view = overview(
         state("thesis", home, state="in step", conflicts=1),
