@@ -153,7 +153,7 @@ class Apply:
 
     def _apply(self, ref: str, old: str | None, new: str, wait_s: float = 10.0) -> Applied:
         repository = self._repository
-        self._mover.warm_up()
+        self._mover.warm_up()  # it starts while files are staged
         before = old or neutral(repository).line("hash-object", "-w", "-t", "tree", "--stdin")
         found = differences(repository, self._reader, before, new)
         check_names(found)

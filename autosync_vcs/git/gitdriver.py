@@ -218,6 +218,8 @@ class GitDriver:
         with self._explained():
             self._snapshots.warm_up()
             self._applying.warm_up()
+            if self._remote is not None:
+                self._remote.warm_up()
 
     def idle(self) -> None:
         with self._explained():
@@ -241,13 +243,17 @@ class GitDriver:
     def _end_helpers(self) -> None:
         self._applying.close()
         self._reader.close()
+        if self._remote is not None:
+            self._remote.rest()
 
     def _find_remote(self) -> Remote | None:
         """Give the remote; one that is configured while we run is found too."""
         if self._remote is None:
             choice = choose(self.repository, self._sharing.branch, self._config.remote)
             if choice is not None:
-                self._remote = Remote(self.repository, choice, runtime_directory=self._connections())
+                self._remote = Remote(
+                    self.repository, choice, runtime_directory=self._connections(), reader=self._reader
+                )
         return self._remote
 
     def _brought_to(self, before: str | None, theirs: str) -> Integrated:

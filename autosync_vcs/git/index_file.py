@@ -56,6 +56,7 @@ class IndexFile:
         self._content = content if isinstance(content, bytearray) else bytearray(content)
         self._object_format = object_format
         self._id_size = hashlib.new(object_format).digest_size
+        self._passed = _HEADER.size
         self._starts: dict[bytes, int] = {}
         """Where the entries are that were changed."""
         if len(content) < _HEADER.size + self._id_size:
@@ -75,7 +76,10 @@ class IndexFile:
 
     def set(self, patches: Iterable[Patch], trees: Mapping[bytes, TreePatch]) -> None:
         """Change entries and trees; ``sealed`` gives the index that this makes."""
-        for patch in patches:
+        self._passed = _HEADER.size
+        for patch in sorted(
+            patches, key=lambda patch: patch.path
+        ):  # as git sorts entries: one pass finds all
             self._change_entry(patch)
         for path, oid_at in self._trees() if trees else ():
             if path in trees:
@@ -100,9 +104,10 @@ class IndexFile:
     def _found(self, patch: Patch) -> int:
         length = min(len(patch.path), _LONGEST_NAME)
         known = bytes.fromhex(patch.old.oid) + struct.pack(">H", length) + patch.path + b"\0"
-        start = self._content.find(known, _HEADER.size + _STAT.size, self._trees_at) - _STAT.size
+        start = self._content.find(known, self._passed + _STAT.size, self._trees_at) - _STAT.size
         if start < 0 or self._mode(start) != int(patch.old.mode, 8):
             raise NotUnderstood("another entry")
+        self._passed = start + _STAT.size
         return start
 
     def _mode(self, start: int) -> int:

@@ -16,8 +16,9 @@ from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.swap_round import GITLINK
 from autosync_vcs.git.trees import lookup
 
-FEW_ENTRIES = 32
-"""Up to so many are found in the index one by one, which is quicker than to let git read it."""
+FEW_ENTRIES = 5000
+"""Up to so many are changed in the index by ourselves, which is quicker than to let git read it."""
+FEW_DIRECTORIES = 200
 
 
 def prepare_few(
@@ -37,6 +38,8 @@ def prepare_few(
     unlike = os.lstat(repository.git_dir)  # no file has this: whatever is not refreshed is compared
     patches = [Patch(step.path, _leaf(step.old), _leaf(step.new), unlike) for step in steps]
     names = {above.rstrip(b"/") for step in steps for above in parents(step.path)}
+    if len(names) > FEW_DIRECTORIES:
+        raise NotUnderstood("not a few directories")
     try:
         trees = _trees(reader, old, new, names)
     except HelperDied as death:

@@ -11,28 +11,26 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 
+from autosync_vcs.git.distances import NEAR
+from autosync_vcs.git.neutral import neutral
+from autosync_vcs.git.objects import HelperDied
 from autosync_vcs.git.process import Git, GitFailed
+from autosync_vcs.git.reader import Reader
 from autosync_vcs.git.refusals import Place
 from autosync_vcs.git.repository import Repository
-
-WORTH_IT_BYTES = 2_000_000
-"""Size of the index, of some twenty thousand files, from which the walk takes longer than our proof."""
+from autosync_vcs.git.spare import Spare
+from autosync_vcs.git.tree_diff import new_objects
 
 _GITLINK = b"160000"
 _NOTHING = b"000000"
 
 
 def suits(repository: Repository, at: Place) -> bool:
-    """Tell whether it is possible here, and worth it.
+    """Tell whether it is possible here.
 
     fetch-pack knows neither http nor another program at the remote, and does not keep the limits of a
     shallow or partial clone.
     """
-    try:
-        if os.stat(os.path.join(repository.git_dir, b"index")).st_size < WORTH_IT_BYTES:
-            return False
-    except OSError:
-        return False
     if at.kind not in ("ssh", "file") or at.url.startswith("-"):
         return False
     if os.path.exists(os.path.join(repository.common_dir, b"shallow")):
@@ -48,6 +46,62 @@ def revision_of(answer: bytes, branch: str) -> str | None:
         if name == f"refs/heads/{branch}":
             return revision
     return None
+
+
+class Proof:
+    """That what has arrived is all there."""
+
+    def __init__(self, repository: Repository, reader: Reader) -> None:
+        """``reader`` tells what to look for; that it is there is found by a process that saw none of it."""
+        self._git = neutral(repository)
+        self._reader = reader
+        self._witness = Spare(self._git, "cat-file", "--batch-check=%(objecttype)")
+
+    def warm_up(self) -> None:
+        self._witness.warm_up()
+
+    def of(self, revision: str, complete: str) -> bool:
+        """Tell whether all of ``revision`` is here, where all of ``complete`` is."""
+        try:
+            wanted = self._wanted(revision, complete)
+            if wanted is None:
+                return is_complete(self._git, revision, complete)
+            question = b"".join(oid.encode() + b"\n" for oid in wanted)
+            return self._witness.take().finish(question).split() == [
+                kind.encode() for kind in wanted.values()
+            ]
+        except HelperDied:
+            return is_complete(self._git, revision, complete)
+
+    def close(self) -> None:
+        self._witness.close()
+
+    def _wanted(self, revision: str, complete: str) -> dict[str, str] | None:
+        """Give the kinds of all that is new by id; None where it is more than a few commits in a row."""
+        wanted: dict[str, str] = {}
+        at = revision
+        for _ in range(NEAR):
+            if at == complete:
+                return wanted
+            commit = self._reader.commit(at)
+            if commit is None or len(commit.parents) != 1:
+                return None
+            wanted[at] = "commit"
+            (parent,) = commit.parents
+            if not self._add_differing(wanted, parent, commit.tree):
+                return None
+            at = parent
+        return None
+
+    def _add_differing(self, wanted: dict[str, str], parent: str, tree: str) -> bool:
+        before = self._reader.commit(parent)
+        if before is None:
+            return False
+        found = new_objects(self._reader, before.tree, tree)
+        if found is None:
+            return False
+        wanted.update(found)
+        return True
 
 
 def is_complete(git: Git, revision: str, complete: str) -> bool:

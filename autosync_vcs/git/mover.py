@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
-from autosync_vcs.git.objects import Helper, HelperDied
+from autosync_vcs.git.objects import HelperDied
 from autosync_vcs.git.repository import Repository
+from autosync_vcs.git.spare import Spare
 
 
 class Mover:
@@ -15,26 +16,19 @@ class Mover:
         """``reason`` is for the reflog."""
         self._git = repository.git()
         self._reason = reason
-        self._helper: Helper | None = None
+        self._spare = Spare(self._git, "update-ref", "-m", reason, "--stdin", "-z")
 
     def warm_up(self) -> None:
-        if self._helper is None:
-            self._helper = Helper(self._git, "update-ref", "-m", self._reason, "--stdin", "-z")
+        self._spare.warm_up()
 
     def move(self, ref: str, new: str, old: str | None) -> None:
         """Let a reference say NEW if it says OLD (None: if there is none). Raises ``GitFailed``."""
         expected = old or "0" * len(new)
-        helper, self._helper = self._helper, None
-        if helper is not None:
-            request = b"update %s\0%s\0%s\0" % (os.fsencode(ref), new.encode(), expected.encode())
-            try:
-                helper.finish(request)
-                return
-            except HelperDied:
-                pass  # it says more clearly why, or was ended by somebody
-        self._git("update-ref", "-m", self._reason, ref, new, expected)
+        request = b"update %s\0%s\0%s\0" % (os.fsencode(ref), new.encode(), expected.encode())
+        try:
+            self._spare.take().finish(request)
+        except HelperDied:  # ended by somebody, or this says why not
+            self._git("update-ref", "-m", self._reason, ref, new, expected)
 
     def close(self) -> None:
-        if self._helper is not None:
-            self._helper.end()
-            self._helper = None
+        self._spare.close()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
-from autosync_vcs.git.attributes import Attributes
+from autosync_vcs.git.attributes import Attributes, state_of
 from autosync_vcs.git.process import Git
 from autosync_vcs.git.repository import Repository
 
@@ -85,6 +86,20 @@ def asked_settings(repository: Repository) -> Settings:
             repository, _attributes_file(git) if "core.attributesfile" in values else None
         ),
     )
+
+
+def configuration_state(repository: Repository) -> tuple[object, ...]:
+    """Tell one state of the files that git's configuration is in from another."""
+    home = os.path.expanduser("~")
+    personal = os.environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
+    files = [
+        os.path.join(os.fsdecode(repository.common_dir), "config"),
+        os.path.join(os.fsdecode(repository.git_dir), "config.worktree"),
+        os.environ.get("GIT_CONFIG_GLOBAL") or os.path.join(home, ".gitconfig"),
+        os.path.join(personal, "git", "config"),
+        os.environ.get("GIT_CONFIG_SYSTEM") or "/etc/gitconfig",
+    ]
+    return tuple(state_of(os.fsencode(file)) for file in files)
 
 
 def _attributes_file(git: Git) -> bytes:

@@ -19,7 +19,10 @@ from typing import IO, NamedTuple
 from autosync_common.errors import UserError
 from autosync_vcs.driver import Held, HeldKind, Offline, Rejected
 from autosync_vcs.git import lean, refusals
+from autosync_vcs.git.mover import Mover
+from autosync_vcs.git.plainness import configuration_state
 from autosync_vcs.git.process import Git, GitFailed, GitTimedOut, stop
+from autosync_vcs.git.reader import Reader
 from autosync_vcs.git.repository import Repository, resolve
 from autosync_vcs.git.ssh import Ssh
 
@@ -85,12 +88,20 @@ class Remote:
     """One branch of one remote. Not for two threads at once, except ``stop``."""
 
     def __init__(
-        self, repository: Repository, choice: Choice, *, runtime_directory: str | None = None
+        self,
+        repository: Repository,
+        choice: Choice,
+        *,
+        runtime_directory: str | None = None,
+        reader: Reader | None = None,
     ) -> None:
         """``runtime_directory`` is where ssh's connections are kept; without it each call has its own."""
         self.name, self.branch = choice
         self._repository = repository
         self._runtime_directory = runtime_directory
+        self._mover = Mover(repository, "autosync: fetched")
+        self._proof = lean.Proof(repository, reader or Reader(repository))
+        self._suits: tuple[object, bool] = (None, False)
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped = False
         self._hook = repository.git().line(
@@ -137,19 +148,25 @@ class Remote:
     def _fetch_lean(self) -> bool:
         """Fetch without git's walk through everything, where that is worth it; False where it was not."""
         known = self.known()
-        if known is None or not lean.suits(self._repository, self._fetch_place):
+        if known is None or not self._may_be_lean():
             return False
-        git = self._git.varied(environment=NO_INDEX)
         answer = self._run(
-            git, "fetch-pack", "--thin", "--no-progress", self._fetch_place.url, f"refs/heads/{self.branch}"
-        )
+            self._git.varied(environment=NO_INDEX), "fetch-pack", "--thin", "--no-progress",
+            self._fetch_place.url, f"refs/heads/{self.branch}",
+        )  # fmt: skip
         revision = lean.revision_of(answer, self.branch)
         if revision == known:
             return True
-        if revision is None or not lean.is_complete(git, revision, known):
+        if revision is None or not self._proof.of(revision, known):
             return False
-        self._repository.git()("update-ref", "-m", "autosync: fetched", self.tracking, revision, known)
+        self._mover.move(self.tracking, revision, known)
         return True
+
+    def _may_be_lean(self) -> bool:
+        state = configuration_state(self._repository)
+        if self._suits[0] != state:
+            self._suits = (state, lean.suits(self._repository, self._fetch_place))
+        return self._suits[1]
 
     def push(self, revision: str) -> None:
         """Give the remote's branch this commit; runs the user's pre-push hook.
@@ -187,6 +204,17 @@ class Remote:
         """Go over to another branch of the same remote, and fetch that."""
         self.branch = branch
         return self.fetch()
+
+    def warm_up(self) -> None:
+        """Start what the next fetch would have to wait for. For any thread, as ``rest``."""
+        if self._may_be_lean():
+            self._mover.warm_up()
+            self._proof.warm_up()
+
+    def rest(self) -> None:
+        """End the helpers; they come back when they are needed."""
+        self._mover.close()
+        self._proof.close()
 
     def hang_up(self) -> None:
         """End kept connections."""

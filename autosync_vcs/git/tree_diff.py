@@ -25,12 +25,30 @@ class _TooMuch(Exception):
 def differences(repository: Repository, reader: Reader, old: str, new: str) -> Differences:
     """Give what differs between two trees or commits, in the order of the paths: old and new entry."""
     try:
-        return dict(sorted(_walk(reader, old, new)))
+        return dict(sorted(_walk(reader, old, new, {})))
     except (_TooMuch, HelperDied):
         return entries.differences(neutral(repository), old, new)
 
 
-def _walk(reader: Reader, old: str, new: str) -> Iterator[tuple[bytes, tuple[Entry | None, Entry | None]]]:
+def new_objects(reader: Reader, old: str, new: str) -> dict[str, str] | None:
+    """Give the kinds of all objects of a tree that another has not at the same place, by id.
+
+    None where that is too much to read. Raises ``HelperDied`` where a tree is missing.
+    """
+    kinds = {new: "tree"} if new != old else {}
+    try:
+        for _, (_, entry) in _walk(reader, old, new, kinds):
+            if entry is not None and entry.mode != "160000":
+                kinds[entry.oid] = "blob"
+    except _TooMuch:
+        return None
+    return kinds
+
+
+def _walk(
+    reader: Reader, old: str, new: str, trees: dict[str, str]
+) -> Iterator[tuple[bytes, tuple[Entry | None, Entry | None]]]:
+    """Give the files that differ, and note the trees below ``new`` that were read for it."""
     pending: list[tuple[bytes, str | None, str | None]] = [(b"", old, new)]
     for _ in range(TREES_AT_MOST):
         if not pending:
@@ -38,6 +56,8 @@ def _walk(reader: Reader, old: str, new: str) -> Iterator[tuple[bytes, tuple[Ent
         above, was_tree, is_tree = pending.pop()
         before = reader.tree(was_tree) if was_tree else {}
         after = reader.tree(is_tree) if is_tree else {}
+        if is_tree:
+            trees[is_tree] = "tree"
         for name in {name for name, _ in before.items() ^ after.items()}:
             was, now = before.get(name), after.get(name)
             if _is_tree(was) or _is_tree(now):

@@ -14,11 +14,11 @@ from contextlib import suppress
 
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git import checkout
-from autosync_vcs.git.attributes import speaks_of_conversion, state_of
+from autosync_vcs.git.attributes import speaks_of_conversion
 from autosync_vcs.git.entries import Entry, parents
 from autosync_vcs.git.look import UNKNOWN, Local, local_of, look
 from autosync_vcs.git.objects import HelperDied
-from autosync_vcs.git.plainness import Settings, asked_settings, is_plain_name
+from autosync_vcs.git.plainness import Settings, asked_settings, configuration_state, is_plain_name
 from autosync_vcs.git.reader import Reader
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.swap import directory
@@ -101,7 +101,7 @@ class Writer:
             raise _NotPlain
 
     def _configured(self) -> Settings:
-        now = _configuration(self._repository)
+        now = configuration_state(self._repository)
         if self._settings is None or self._settings_of != now:
             self._settings, self._settings_of = asked_settings(self._repository), now
         return self._settings
@@ -165,17 +165,3 @@ def _fill(fd: int, size: int, content: Iterator[bytes], object_format: str) -> s
         while rest:
             rest = rest[os.write(fd, rest) :]
     return digest.hexdigest()
-
-
-def _configuration(repository: Repository) -> tuple[object, ...]:
-    """Tell one state of the files that git's configuration is in from another."""
-    home = os.path.expanduser("~")
-    personal = os.environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
-    files = [
-        os.path.join(os.fsdecode(repository.common_dir), "config"),
-        os.path.join(os.fsdecode(repository.git_dir), "config.worktree"),
-        os.environ.get("GIT_CONFIG_GLOBAL") or os.path.join(home, ".gitconfig"),
-        os.path.join(personal, "git", "config"),
-        os.environ.get("GIT_CONFIG_SYSTEM") or "/etc/gitconfig",
-    ]
-    return tuple(state_of(os.fsencode(file)) for file in files)

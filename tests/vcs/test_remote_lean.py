@@ -14,11 +14,6 @@ from autosync_vcs.git.repository import discover
 from tests.helpers.gitbox import clone, commit, git, head, make_pair, try_git, write
 
 
-@pytest.fixture(autouse=True)
-def every_repository_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lean, "WORTH_IT_BYTES", 0)
-
-
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[Path, Path, Path]:
     return make_pair(tmp_path, {"a": "1\n", "deep/er/b": "2\n"})
