@@ -75,6 +75,8 @@ class Judge:
             self.result.pending.add(one.path)
         elif one.deleted and (seen is None or stat.S_ISDIR(seen.st_mode)):
             self.result.remove.append(one.path)
+        elif one.tracked and not one.submodule and seen is not None and stat.S_ISDIR(seen.st_mode):
+            self.result.remove.append(one.path)  # a repository of its own is there instead
         elif one.deleted or seen is None:
             self.result.pending.add(one.path)
         else:

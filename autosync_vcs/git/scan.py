@@ -109,7 +109,7 @@ def _tracked(record: bytes) -> Found:
         tracked=index_mode != b"000000" or state[1:2] == b"A",
         deleted=state[1:2] == b"D",
         staged_only=state[1:2] == b".",
-        submodule=submodule.startswith(b"S"),
+        submodule=submodule.startswith(b"S") and index_mode in (b"160000", b"000000"),
         oid=oid.decode(),
     )
 

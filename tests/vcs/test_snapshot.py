@@ -510,11 +510,11 @@ def test_a_user_who_commits_by_hand_all_the_time_loses_nothing(place: Path) -> N
 
 
 def committed(snapshots: Snapshots, paths: list[bytes]) -> bool:
-    """Commit, unless git's lock of somebody else is in the way for too long."""
+    """Commit, unless somebody else's lock, or a commit of theirs that is being made, is in the way."""
     try:
         return snapshots.commit(paths).revision is not None
     except Held as held:
-        assert held.kind is HeldKind.LOCK, held.reason
+        assert held.kind in (HeldKind.LOCK, HeldKind.OPERATION), held.reason
         return False
 
 

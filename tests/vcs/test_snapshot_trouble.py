@@ -59,3 +59,14 @@ def test_a_file_outside_of_a_sparse_checkout_is_not_deleted_as_git_does_not_dele
     write(place, {"a.txt": None, "d/b.txt": None})
     snapshots_of(place).commit(None)
     assert git(place, "ls-tree", "-r", "--name-only", "HEAD") == "d/b.txt\nd/c.txt"
+
+
+@pytest.mark.parametrize("given", [None, [b"a.txt"]])
+def test_a_repository_in_the_place_of_a_file_does_not_become_a_submodule(
+    place: Path, given: list[bytes] | None
+) -> None:
+    write(place, {"a.txt": None})
+    make_repository(place / "a.txt", {"inner": "x\n"})
+    done = snapshots_of(place).commit(given)
+    assert done.changes == (Change("a.txt", "removed"),)
+    assert git(place, "ls-files") == "d/b.txt\nd/c.txt"
