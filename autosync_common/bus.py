@@ -385,8 +385,8 @@ def _socket(kind: int) -> zmq.Socket[bytes]:
         (zmq.RCVHWM, QUEUE_LIMIT_MESSAGES),
         (zmq.MAXMSGSIZE, MESSAGE_LIMIT_BYTES),
         (zmq.HANDSHAKE_IVL, 10_000),
-        (zmq.HEARTBEAT_IVL, 10_000),
-        (zmq.HEARTBEAT_TIMEOUT, 30_000),
+        (zmq.HEARTBEAT_IVL, 30_000),
+        (zmq.HEARTBEAT_TIMEOUT, 60_000),
     ):
         socket.setsockopt(option, value)
     return socket

@@ -32,7 +32,7 @@ from autosync_launch.question import Question
 from autosync_launch.runner import Hears, Runner
 from autosync_launch.watchdog import Watchdog
 
-PING_INTERVAL_S = 30.0
+PING_INTERVAL_S = 60.0
 PING_TIMEOUT_S = 5.0
 STATUS_PING_TIMEOUT_S = 1.0
 FROZEN_KILL_S = 180.0

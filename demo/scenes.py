@@ -75,9 +75,9 @@ class Stage:
 
     def agree(self) -> bool:
         """Tell whether both hosts have the same commit and nothing else."""
-        return self.anna.head() == self.ben.head() and not any(
-            host.git("status", "--porcelain") for host in (self.anna, self.ben)
-        )
+        head = self.anna.head()
+        clean = not any(host.git("status", "--porcelain") for host in (self.anna, self.ben))
+        return clean and head == self.ben.head() == self.anna.head()
 
 
 def a_save(stage: Stage) -> None:

@@ -31,12 +31,12 @@ class Pair:
 
     def agree(self) -> bool:
         """Tell whether both hosts and the hub have the same commit, and nothing else lies about."""
-        head = self.anna.head()
-        return (
-            head == self.ben.head()
-            and head == self.hub_head()
-            and not any(host.git("status", "--porcelain") for host in (self.anna, self.ben))
-        )
+        before = self.heads()
+        clean = not any(host.git("status", "--porcelain") for host in (self.anna, self.ben))
+        return clean and len(set(before)) == 1 and self.heads() == before
+
+    def heads(self) -> tuple[str, str, str]:
+        return self.anna.head(), self.ben.head(), self.hub_head()
 
     def settle(self, deadline_s: float = DEADLINE_S) -> None:
         """Wait until both hosts agree; then their directories hold the same."""
