@@ -101,10 +101,10 @@ class Telling:
             )
         )
 
-    def state(self, facts: report.Facts) -> None:
-        """Tell the state, where it differs from what was told last."""
+    def state(self, facts: report.Facts, *, exactly: bool = False) -> None:
+        """Tell the state, where it differs from what was told last; ``exactly``: also which step is busy."""
         state = report.state(facts)
-        if report.differs(state, self._state):
+        if report.differs(state, self._state) or (exactly and state != self._state):
             self._state = state
             self._stage.publish(state)
 

@@ -26,6 +26,7 @@ from autosync_vcs.state import Network, State
 from autosync_vcs.telling import Telling
 
 HOUSEKEEPING_AFTER_S = 30.0
+LONG_STEP_S = 1.0
 
 
 class Worker:
@@ -87,6 +88,7 @@ class Worker:
         self.state, steps = engine.decide(self.state, now, self._settings)
         for step in steps:
             self._begin(step)
+            self._stage.loop.call_later(LONG_STEP_S, self._tell_if_busy)
         self._wait(engine.due(self.state, now))
         self._refresh_standing()
         self._publish_state()
@@ -309,9 +311,14 @@ class Worker:
             wall=time.time(),
         )
 
-    def _publish_state(self) -> None:
+    def _publish_state(self, *, exactly: bool = False) -> None:
         if not self._stopping:
-            self._telling.state(self._report())
+            self._telling.state(self._report(), exactly=exactly)
+
+    def _tell_if_busy(self) -> None:
+        """A step that takes long is named."""
+        if not self.is_quiet:
+            self._publish_state(exactly=True)
 
     def _refresh_standing(self) -> None:
         """Learn where the repository stands, off the path of commits and pushes."""
