@@ -34,8 +34,8 @@ VERBS: Mapping[str, Verb] = {
     "stop": Verb("act", usages.STOP, "stop"),
     "help": Verb("manual", usages.HELP, "show"),
 }
-NOT_BUILT = ("init", "clone", "service", "doctor", "history", "conflicts", "restore", "ssh", "notify")
-TOOLS = ("watch", "coalesce", "vcs", "xmpp", "tap")
+NOT_BUILT = ("init", "clone", "service", "doctor", "history", "restore", "ssh", "notify")
+TOOLS = ("conflicts", "watch", "coalesce", "vcs", "xmpp", "tap")
 VALUED = ("-c", "--config", "--ready-fd")
 """Options of ``autosync`` itself that take the next word as their value."""
 

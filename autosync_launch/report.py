@@ -102,7 +102,7 @@ def _words(one: RepositoryView, now: float) -> tuple[str, str, tuple[str, ...]]:
             (),
         )
     if state.conflicts:
-        return many(state.conflicts, "conflict"), _where(one, state), ()
+        return many(state.conflicts, "conflict"), _where(one, state), (f"autosync conflicts {one.name}",)
     return state.state, _where(one, state) + _doing(state), ()
 
 

@@ -15,6 +15,7 @@ file (default: ~/.autosync), or directories to run on without any configuration.
 Verbs (autosync help VERB shows the manual page, autosync VERB --help a summary):
   status [REPOSITORY...]    is it safe, everywhere?
   log [REPOSITORY|FILE...]  what happened
+  conflicts [FILE]          what two hosts changed at once: list it, compare, settle
   sync [REPOSITORY...]      now, and wait until done
   pause [REPOSITORY...]     hold everything
   resume [REPOSITORY...]    go on

@@ -5,9 +5,11 @@ A name depends on the content and on when it was made, on nothing else: the same
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from autosync_vcs.driver import Held, HeldKind
@@ -19,6 +21,10 @@ EXTENSION_LIMIT_BYTES = 32
 DIGITS = (8, 12, 16, 24, 40, 64)
 LAST_SECOND = 253402300799
 """The end of the year 9999, where ``time.strftime`` ends."""
+
+_COPY = re.compile(
+    rb"(?P<stem>.*)\.conflict-(?P<day>\d{8})-(?P<blob>[0-9a-f]{8,64})(?P<extension>\.[^/.]*)?", re.DOTALL
+)
 
 
 class Claim(NamedTuple):
@@ -65,6 +71,24 @@ def conflict_name(path: bytes, changed_at: int, oid: str, digits: int = DIGITS[0
     day = time.strftime("%Y%m%d", time.gmtime(min(max(changed_at, 0), LAST_SECOND)))
     suffix = f".conflict-{day}-{oid[:digits]}".encode() + extension
     return directory + slash + _cut(stem, NAME_LIMIT_BYTES - len(suffix)) + suffix
+
+
+def original_name(copy: bytes) -> bytes | None:
+    """Give the name that a conflict copy lost, None for a name that is not one of a copy."""
+    found = _COPY.fullmatch(copy)
+    if found is None or not os.path.basename(found["stem"]):
+        return None
+    return found["stem"] + (found["extension"] or b"")
+
+
+def ordinary_names(copy: bytes) -> Iterator[bytes]:
+    """Give names for a copy that shall be one no longer: NAME-YYYYMMDD.EXT, then with numbers."""
+    found = _COPY.fullmatch(copy)
+    assert found is not None
+    stem, extension = found["stem"] + b"-" + found["day"], found["extension"] or b""
+    yield stem + extension
+    for number in itertools.count(2):
+        yield stem + b"-%d" % number + extension
 
 
 def _cut(stem: bytes, size: int) -> bytes:

@@ -1,39 +1,30 @@
-"""The second versions that conflicts have left: which there are, whose they are, and how one is settled.
+"""The second versions that conflicts have left: which there are, whose they are, how they differ.
 
-A conflict copy is a tracked file like any other, known by its name alone (see ``merge.conflict_name``). So
-it is settled by what a person could do by hand: removing or renaming files. The next commit takes that to
-every host.
+A conflict copy is a tracked file like any other, known by its name alone (see conflict_names.py). One that
+is in HEAD and no longer in the working copy is settled: the next commit says so.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
 
-from autosync_common.errors import TemporaryError, UserError
-from autosync_vcs.git.entries import Entry, lookup
+from autosync_vcs.git.conflict_names import original_name
+from autosync_vcs.git.entries import lookup
 from autosync_vcs.git.neutral import neutral
 from autosync_vcs.git.process import Git
 from autosync_vcs.git.repository import Repository, head
-from autosync_vcs.git.swap import directory, move
-from autosync_vcs.git.verdicts import clean_entries
 
-COPY = re.compile(
-    rb"(?P<stem>.*)\.conflict-(?P<day>\d{8})-(?P<blob>[0-9a-f]{8,64})(?P<extension>\.[^/.]*)?", re.DOTALL
-)
 HOST = "Autosync-Host"
 
-Keep = Literal["this", "other", "both"]
 
-
-class Version(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Version:
     """Who saved a version, and when (author time, UTC seconds); None where history does not tell."""
 
-    host: str | None
-    saved_at: int | None
+    host: str | None = None
+    saved_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,46 +33,45 @@ class Listed:
 
     path: bytes
     copy: bytes
-    this: Version
+    this: Version | None
+    """None where the file is gone, or is no file any more."""
     other: Version
     added: int | None
     """Lines that the copy has and the file has not; None where one of them is not text or not there."""
     removed: int | None
 
 
-def original_name(copy: bytes) -> bytes | None:
-    """Give the name that a conflict copy lost, None for a name that is not one of a copy."""
-    found = COPY.fullmatch(copy)
-    if found is None or not os.path.basename(found["stem"]):
-        return None
-    return found["stem"] + (found["extension"] or b"")
-
-
 def copies(repository: Repository) -> list[bytes]:
-    """Give the names of the conflict copies in HEAD."""
+    """Give the names of the conflict copies in HEAD and the working copy, in the part that is synced."""
     tip = head(repository).id
     if tip is None:
         return []
     names = neutral(repository)("ls-tree", "-r", "-z", "--name-only", tip).stdout.split(b"\0")
-    return [name for name in names if original_name(name) is not None]
+    return [
+        name
+        for name in names
+        if original_name(name) is not None
+        and name.startswith(repository.prefix)
+        and os.path.lexists(os.path.join(repository.top, name))
+    ]
 
 
 def list_conflicts(repository: Repository) -> list[Listed]:
-    """Describe the conflicts in HEAD. Reads history: for people, not for status."""
-    return list(_described(repository, copies(repository)))
+    """Describe the conflicts. Reads history: for people, not for status."""
+    names, tip = copies(repository), head(repository).id
+    return list(_described(repository, tip, names)) if tip is not None and names else []
 
 
-def _described(repository: Repository, names: list[bytes]) -> Iterator[Listed]:
-    git, tip = neutral(repository), head(repository).id
-    if tip is None:
-        return
+def _described(repository: Repository, tip: str, names: list[bytes]) -> Iterator[Listed]:
+    git = neutral(repository)
     originals = {name: original_name(name) or name for name in names}
     found = lookup(git, tip, [*names, *originals.values()])
     for copy, path in originals.items():
-        mine, theirs = found.get(path, ("", ""))[1], found[copy][1]
-        is_file = found.get(path, ("", ""))[0] == "blob"
+        kind, mine = found.get(path, ("", ""))
+        theirs = found[copy][1]
+        is_file = kind == "blob"
         added, removed = _lines(git, mine, theirs) if is_file else (None, None)
-        this = _version(git, tip, mine) if is_file else Version(None, None)
+        this = _version(git, tip, mine) if is_file else None
         yield Listed(path, copy, this, _version(git, tip, theirs), added, removed)
 
 
@@ -100,69 +90,20 @@ def _lines(git: Git, mine: str, theirs: str) -> tuple[int | None, int | None]:
     return int(fields[0]), int(fields[1])
 
 
-# Settling
+def difference(repository: Repository, listed: Listed, *, colour: bool = False) -> bytes:
+    """Give what ``git diff`` says of the two files in the working copy, ``this`` and ``other``.
 
-
-def settle(repository: Repository, name: bytes, keep: Keep) -> tuple[bytes, ...]:
-    """Settle all conflicts of a file, or one given by the name of its copy; gives the copies.
-
-    ``this`` removes the copies, ``other`` gives the newest copy the name, ``both`` makes ordinary files of
-    the copies. Raises ``UserError`` where there is no such conflict, ``TemporaryError`` where one of the
-    files was saved and is not committed yet.
+    The names of the files are arguments here, after ``--``, as nothing else compares what is not committed.
     """
-    there = copies(repository)
-    chosen = [copy for copy in there if name in (copy, original_name(copy))]
-    if not chosen:
-        raise UserError(os.fsdecode(name), "has no conflict", "autosync conflicts lists them")
-    if keep == "other" and len(chosen) > 1:
-        raise UserError(
-            os.fsdecode(name),
-            f"has {len(chosen)} other versions",
-            "name the one to keep: " + ", ".join(os.fsdecode(copy) for copy in chosen),
-        )
-    path = original_name(chosen[0]) or name
-    _check_committed(repository, [*chosen, *([path] if keep == "other" else [])])
-    for copy in chosen:
-        _settle(repository, path, copy, keep)
-    return tuple(chosen)
+    paths = [_existing(repository, listed.path), listed.copy]
+    names = [os.fsdecode(path) if path != b"-" else "./-" for path in paths]
+    options = (f"--color={'always' if colour else 'never'}", "--src-prefix=this/", "--dst-prefix=other/")
+    return repository.git()(
+        "diff", "--no-index", "--no-ext-diff", *options, "--", *names, allow=(0, 1)
+    ).stdout
 
 
-def _check_committed(repository: Repository, names: list[bytes]) -> None:
-    """Refuse to remove what no commit holds."""
-    git, tip = neutral(repository), head(repository).id or ""
-    committed = lookup(git, tip, names)
-    present = [name for name in names if os.path.lexists(os.path.join(repository.top, name))]
-    now: dict[bytes, Entry] = clean_entries(repository, present)
-    for name in present:
-        if name not in now or now[name].oid != committed.get(name, ("", ""))[1]:
-            raise TemporaryError(
-                os.fsdecode(name), "was saved and is not committed yet", "try again in a moment"
-            )
-
-
-def _settle(repository: Repository, path: bytes, copy: bytes, keep: Keep) -> None:
-    with directory(repository.top, os.path.dirname(copy)) as parent:
-        here = os.path.basename(copy)
-        if keep == "this":
-            os.unlink(here, dir_fd=parent)
-        elif keep == "other":
-            try:
-                os.replace(here, os.path.basename(path), src_dir_fd=parent, dst_dir_fd=parent)
-            except IsADirectoryError:
-                raise UserError(os.fsdecode(path), "is a directory now", "keep this, or both") from None
-        else:
-            _rename_freely(parent, here)
-
-
-def _rename_freely(parent: int, copy: bytes) -> None:
-    """Give a copy a name that is not one of a copy: NAME-DATE.EXT, with a number where that is taken."""
-    found = COPY.fullmatch(copy)
-    assert found is not None
-    number = 1
-    while True:
-        suffix = b"-" + found["day"] + (b"-%d" % number if number > 1 else b"")
-        try:
-            move(parent, copy, parent, found["stem"] + suffix + (found["extension"] or b""))
-            return
-        except FileExistsError:
-            number += 1
+def _existing(repository: Repository, path: bytes) -> bytes:
+    whole = os.path.join(repository.top, path)
+    is_file = os.path.lexists(whole) and (os.path.islink(whole) or not os.path.isdir(whole))
+    return path if is_file else b"/dev/null"

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
 
 from autosync_common.messages import Change
+from autosync_vcs.git.conflict_names import original_name
 from autosync_vcs.git.repository import Repository
-
-_COPY = re.compile(rb".*\.conflict-\d{8}-[0-9a-f]{8,64}(?:\.[^/]*)?", re.DOTALL)
 
 
 class Copies:
@@ -18,7 +16,7 @@ class Copies:
     def __init__(self, repository: Repository) -> None:
         git = repository.git().varied(environment={"GIT_LITERAL_PATHSPECS": "0"})
         listed = git("ls-files", "-z", "--", ":(top)*.conflict-*").stdout.split(b"\0")
-        self._names = {name for name in listed if _COPY.fullmatch(name)}
+        self._names = {name for name in listed if original_name(name) is not None}
 
     def __len__(self) -> int:
         return len(self._names)
@@ -28,7 +26,7 @@ class Copies:
             name = os.fsencode(change.path)
             if change.kind == "removed":
                 self._names.discard(name)
-            elif _COPY.fullmatch(name):
+            elif original_name(name) is not None:
                 self._names.add(name)
             if change.source is not None:
                 self._names.discard(os.fsencode(change.source))

@@ -46,8 +46,12 @@ def packages_imported(path: Path) -> set[str]:
     return {name.partition(".")[0] for name in imported(path)}
 
 
+def module_of(command: str) -> str:
+    return str(PROJECT["project"]["scripts"][command]).partition(":")[0]
+
+
 def package_of(command: str) -> str:
-    return str(PROJECT["project"]["scripts"][command]).partition(".")[0]
+    return module_of(command).partition(".")[0]
 
 
 @pytest.mark.parametrize("package", ["autosync_common", *TOOLS])
@@ -95,7 +99,7 @@ def test_each_command_has_a_starter_of_under_ten_lines_and_a_manual_page(command
     starter = ROOT / "bin" / command
     assert starter.stat().st_mode & 0o111
     assert len(starter.read_text().splitlines()) < 10
-    assert f"{package_of(command)}.main" in starter.read_text()
+    assert f'"{module_of(command)}"' in starter.read_text()
     assert f"{command}.1" in MAN_PAGES
 
 
@@ -126,13 +130,22 @@ def test_each_manual_page_is_clean(page: str) -> None:
     assert [line for line in said if not any(words in line for words in elsewhere)] == []
 
 
-def usages(package: str) -> str:
-    """Give the usage texts of a tool: all texts in its modules' constants that open with ``Usage:``."""
-    return "\n".join(text for path in modules(package) for text in _texts(path) if "usage:" in text.lower())
+def usages(command: str) -> str:
+    """Give the usage texts of a command: its own, or those of all its package but other commands' own."""
+    own = module_of(command)
+    others = {module_of(other) for other in COMMANDS} - {own}
+    paths = [path for path in modules(package_of(command)) if _module(path) not in others]
+    if not own.endswith(".main"):
+        paths = [path for path in paths if _module(path) == own]
+    return "\n".join(text for path in paths for text in _texts(path) if "usage:" in text.lower())
+
+
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
 def _texts(path: Path) -> Iterator[str]:
-    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    name = _module(path)
     if not any(word in path.read_text() for word in ("USAGE", "Usage:", "usage:")):
         return
     for value in vars(importlib.import_module(name)).values():
@@ -155,7 +168,7 @@ def written_of(page: str) -> str:
 def test_the_manual_page_has_each_option_of_the_usage_and_no_other(command: str) -> None:
     source = (ROOT / "man" / f"{command}.1").read_text()
     documented = set(OPTION.findall(written_of(f"{command}.1")))
-    offered = set(OPTION.findall(usages(package_of(command))))
+    offered = set(OPTION.findall(usages(command)))
     assert offered, "no usage text was found"
     assert offered - documented == set()
     assert flags_of(source) - offered == set()
@@ -171,7 +184,7 @@ def flags_of(page: str) -> set[str]:
 def test_help_imports_nothing_that_is_slow_to_import(command: str) -> None:
     code = (
         "import sys, contextlib, importlib\n"
-        f"main = importlib.import_module('{package_of(command)}.main')\n"
+        f"main = importlib.import_module('{module_of(command)}')\n"
         "with contextlib.suppress(SystemExit):\n"
         f"    sys.argv = ['{command}', '--help']\n"
         "    main.run()\n"

@@ -1,0 +1,364 @@
+"""What conflicts leave is listed, compared, and settled in one step, without losing a byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from autosync_common.errors import TemporaryError, UserError
+from autosync_common.instance import Lock, Record
+from autosync_common.paths import state_directory
+from autosync_vcs.git import settling
+from autosync_vcs.git.apply import apply
+from autosync_vcs.git.conflict_names import original_name
+from autosync_vcs.git.conflicts import Version, copies, list_conflicts
+from autosync_vcs.git.merge import merge, merge_commit
+from autosync_vcs.git.repository import Repository, discover
+from autosync_vcs.git.settling import Keep, settle
+from tests.helpers.gitbox import clone, commit, contents, git, head, make_repository, write
+from tests.helpers.tooling import command
+
+LAPTOP_AT, DESKTOP_AT = 1790000060, 1790000000
+COPY = "intro.conflict-20260921-"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A working copy with one conflict: "intro.tex" is laptop's, desktop's is beside it."""
+    files = {"intro.tex": "zero\n", "d/x": "x\n"}
+    return conflicting(
+        tmp_path / "notes", files, {"intro.tex": "laptop\n"}, {"intro.tex": "desktop\nand more\n"}
+    )
+
+
+def conflicting(
+    place: Path, base: dict[str, str], mine: dict[str, str | None], theirs: dict[str, str | None]
+) -> Path:
+    first = make_repository(place, base)
+    second = clone(first, place.with_name("desktop"))
+    save(second, "desktop", theirs, DESKTOP_AT)
+    save(first, "laptop", mine, LAPTOP_AT)
+    git(first, "fetch", "-q", str(second), "main")
+    one, other = head(first), head(second)
+    repository = discover(str(first))
+    apply(repository, one, merge_commit(repository, one, other, merge(repository, one, other).tree))
+    return first
+
+
+def save(place: Path, host: str, files: dict[str, str | None], at: int) -> None:
+    write(place, files)
+    git(place, "add", "-A")
+    date = f"{at} +0000"
+    message = f"saved\n\nAutosync-Host: {host}"
+    git(place, "commit", "-q", "-m", message, GIT_AUTHOR_DATE=date, GIT_COMMITTER_DATE=date)
+
+
+@pytest.fixture
+def repository(place: Path) -> Repository:
+    return discover(str(place))
+
+
+@pytest.fixture
+def copy(repository: Repository) -> str:
+    (found,) = copies(repository)
+    return os.fsdecode(found)
+
+
+@pytest.fixture
+def running(place: Path, home: Path) -> Iterator[Path]:
+    """A pipeline that runs on the working copy, as far as its lock says."""
+    lock = Lock(state_directory("default"))
+    lock.write(Record(1, 1.0, str(home), "1.0", repositories=(("thesis", str(place)),)))
+    yield place
+    lock.release()
+
+
+def conflicts(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        (*command("autosync"), "conflicts", *arguments),
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+# Listing
+
+
+def test_a_conflict_is_listed_with_hosts_times_and_lines(repository: Repository) -> None:
+    (listed,) = list_conflicts(repository)
+    assert listed.path == b"intro.tex"
+    assert listed.copy.startswith(COPY.encode())
+    assert listed.this == Version("laptop", LAPTOP_AT)
+    assert listed.other == Version("desktop", DESKTOP_AT)
+    assert (listed.added, listed.removed) == (2, 1)
+
+
+def test_the_list_of_a_running_pipeline_needs_no_directory(running: Path, home: Path, copy: str) -> None:
+    answer = conflicts(home)
+    assert (answer.returncode, answer.stderr) == (1, "")
+    file, this, other = answer.stdout.splitlines()
+    assert file == "thesis  intro.tex"
+    assert this.startswith("        this   Sep 21 ")
+    assert this.endswith("  laptop")
+    assert other.startswith("        other  Sep 21 ")
+    assert other.endswith(f"  desktop  +2 -1  {copy}")
+
+
+def test_the_list_as_json_is_an_object_a_line(running: Path, home: Path, copy: str) -> None:
+    answer = conflicts(home, "--json")
+    assert answer.returncode == 1
+    assert json.loads(answer.stdout) == {
+        "name": "thesis",
+        "root": str(running),
+        "path": "intro.tex",
+        "copy": copy,
+        "this": {"host": "laptop", "saved_at": LAPTOP_AT},
+        "other": {"host": "desktop", "saved_at": DESKTOP_AT},
+        "added": 2,
+        "removed": 1,
+    }
+
+
+def test_without_a_pipeline_the_repository_around_us_is_meant(place: Path, home: Path) -> None:
+    assert conflicts(place).stdout.startswith("notes  intro.tex\n")
+    assert conflicts(home, str(place)).returncode == 1
+    assert conflicts(place / "d").stdout == ""
+    assert conflicts(place / "d").returncode == 0
+    assert conflicts(place, "-q").stdout == ""
+    assert conflicts(place, "-q").returncode == 1
+
+
+def test_where_nothing_runs_and_no_repository_is_one_line_says_so(home: Path) -> None:
+    answer = conflicts(home)
+    assert (answer.returncode, answer.stdout, answer.stderr.count("\n")) == (111, "", 1)
+    assert "not running" in answer.stderr
+
+
+def test_a_repository_that_is_gone_does_not_hide_the_others(running: Path, home: Path) -> None:
+    lock = Lock(state_directory("more"))
+    lock.write(Record(2, 1.0, str(home), "1.0", repositories=(("photos", str(home / "photos")),)))
+    answer = conflicts(home)
+    assert answer.stdout.startswith("thesis  intro.tex\n")
+    assert (answer.returncode, answer.stderr.count("\n")) == (100, 1)
+    assert "photos: does not exist" in answer.stderr
+    assert conflicts(home, "thesis").returncode == 1
+    lock.release()
+
+
+def test_a_copy_of_a_file_that_is_gone_is_listed(tmp_path: Path) -> None:
+    first = conflicting(tmp_path / "notes", {"a": "0\n"}, {"a": "1\n"}, {"a": "2\n"})
+    commit(first, {"a": None})
+    (listed,) = list_conflicts(discover(str(first)))
+    assert (listed.this, listed.added) == (None, None)
+    assert "this   gone" in conflicts(first).stdout
+    assert "-1" not in conflicts(first, "a").stdout
+    assert "+2" in conflicts(first, "a").stdout
+    assert conflicts(first, "--keep=other", "a").returncode == 0
+    assert contents(first) == {"a": "2\n"}
+
+
+def test_a_name_that_is_no_text_is_listed_and_settled(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9\n.txt")
+    first = conflicting(tmp_path / "notes", {name: "0\n"}, {name: "1\n"}, {name: "2\n"})
+    answer = conflicts(first)
+    assert (answer.returncode, answer.stdout.count("\n"), answer.stderr) == (1, 3, "")
+    fields = json.loads(conflicts(first, "--json").stdout)
+    assert set(fields) >= {"path", "path_bytes", "copy_bytes"}
+    assert conflicts(first, name, "--keep=this").returncode == 0
+    assert contents(first) == {name: "1\n"}
+
+
+# Comparing
+
+
+def test_a_file_shows_how_both_versions_differ(place: Path, copy: str) -> None:
+    answer = conflicts(place, "intro.tex")
+    assert (answer.returncode, answer.stderr) == (1, "")
+    assert answer.stdout.splitlines()[2:] == [
+        "--- this/intro.tex",
+        f"+++ other/{copy}",
+        "@@ -1 +1,2 @@",
+        "-laptop",
+        "+desktop",
+        "+and more",
+    ]
+    assert conflicts(place, copy).stdout == answer.stdout
+
+
+def test_a_file_is_found_from_elsewhere_as_it_is_listed(running: Path, home: Path) -> None:
+    expected = conflicts(running, "intro.tex").stdout
+    assert conflicts(home, "intro.tex").stdout == expected
+    assert conflicts(home, str(running / "intro.tex")).stdout == expected
+    assert conflicts(running / "d", "../intro.tex").stdout == expected
+    assert conflicts(home, "d").returncode == 0
+
+
+def test_a_file_without_a_conflict_has_nothing_to_show(place: Path) -> None:
+    answer = conflicts(place, "d/x")
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nothing.txt"],
+        ["/nowhere/nothing.txt"],
+        ["--keep=this"],
+        ["--keep=mine", "intro.tex"],
+        ["--keep=this", "d/x"],
+        ["--keep=this", "d"],
+        ["--keep"],
+        ["--keeep=this", "intro.tex"],
+        ["intro.tex", "d/x"],
+    ],
+)
+def test_what_does_not_fit_is_one_line(place: Path, arguments: list[str]) -> None:
+    before = contents(place)
+    answer = conflicts(place, *arguments)
+    assert (answer.returncode, answer.stdout, answer.stderr.count("\n")) == (100, "", 1), answer.stderr
+    assert contents(place) == before
+
+
+# Settling
+
+
+def test_keeping_this_removes_the_copy(place: Path, copy: str) -> None:
+    answer = conflicts(place, "--keep=this", "intro.tex")
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.startswith("intro.tex: laptop's of Sep 21 ")
+    assert answer.stdout.endswith(f" stays, {copy} is gone\n")
+    assert "the next one commits this" in answer.stderr
+    assert contents(place) == {"d/x": "x\n", "intro.tex": "laptop\n"}
+    assert conflicts(place).returncode == 0, "settled, though not committed yet"
+    assert leftovers(place) == []
+
+
+def test_keeping_the_other_gives_it_the_name_and_the_permissions(
+    running: Path, home: Path, copy: str
+) -> None:
+    (running / "intro.tex").chmod(0o600)
+    answer = conflicts(home, "--keep=other", "intro.tex")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert "desktop's" in answer.stdout
+    assert contents(running) == {"d/x": "x\n", "intro.tex": "desktop\nand more\n"}
+    assert (running / "intro.tex").stat().st_mode & 0o777 == 0o600
+    assert leftovers(running) == []
+    assert git(running, "show", "HEAD:intro.tex") == "laptop"
+
+
+def test_keeping_both_makes_an_ordinary_file_of_the_copy(place: Path, repository: Repository) -> None:
+    write(place, {"intro-20260921.tex": "taken\n"})
+    answer = conflicts(place, "--keep=both", "intro.tex", "--json")
+    assert json.loads(answer.stdout)["renamed"] == "intro-20260921-2.tex"
+    assert (place / "intro.tex").read_text() == "laptop\n"
+    assert (place / "intro-20260921-2.tex").read_text() == "desktop\nand more\n"
+    commit(place, {}, "settled")
+    assert copies(repository) == []
+
+
+def test_a_conflict_is_settled_by_the_name_of_its_copy_from_another_directory(
+    place: Path, copy: str
+) -> None:
+    assert conflicts(place / "d", "--keep=other", f"../{copy}").returncode == 0
+    assert (place / "intro.tex").read_text() == "desktop\nand more\n"
+
+
+def test_of_several_copies_one_must_be_named_to_be_kept(place: Path, copy: str) -> None:
+    third = f"{COPY}{'0' * 8}.tex"
+    commit(place, {third: "third\n"})
+    answer = conflicts(place, "--keep=other", "intro.tex")
+    assert answer.returncode == 100
+    assert copy in answer.stderr
+    assert third in answer.stderr
+    assert conflicts(place, "--keep=other", third).returncode == 0
+    assert conflicts(place, "--keep=this", "intro.tex").returncode == 0
+    assert contents(place) == {"d/x": "x\n", "intro.tex": "third\n"}
+
+
+@pytest.mark.parametrize("keep", ["this", "other", "both"])
+def test_a_copy_that_is_not_committed_is_left_alone(place: Path, copy: str, keep: str) -> None:
+    write(place, {copy: "edited\n"})
+    before = contents(place)
+    answer = conflicts(place, f"--keep={keep}", "intro.tex")
+    assert answer.returncode == 111
+    assert answer.stderr.endswith("nothing was changed; `autosync sync` first\n")
+    assert contents(place) == before
+
+
+def test_a_file_that_is_not_committed_is_not_replaced(place: Path) -> None:
+    write(place, {"intro.tex": "edited\n"})
+    before = contents(place)
+    assert conflicts(place, "--keep=other", "intro.tex").returncode == 111
+    assert contents(place) == before
+
+
+def test_a_file_that_became_a_directory_is_not_replaced(place: Path, repository: Repository) -> None:
+    commit(place, {"intro.tex": None, "intro.tex/chapter": "1\n"})
+    with pytest.raises(UserError, match="is a directory now"):
+        settle(repository, b"intro.tex", "other")
+    settle(repository, b"intro.tex", "both")
+    assert (place / "intro-20260921.tex").read_text() == "desktop\nand more\n"
+
+
+@pytest.mark.parametrize(("keep", "name"), [("this", "copy"), ("other", "intro.tex")])
+@pytest.mark.parametrize("by", ["in place", "by rename", "through a descriptor that stays open"])
+def test_a_save_in_the_middle_of_settling_is_not_lost(
+    place: Path,
+    repository: Repository,
+    copy: str,
+    monkeypatch: pytest.MonkeyPatch,
+    keep: Keep,
+    name: str,
+    by: str,
+) -> None:
+    file = place / (copy if name == "copy" else name)
+    before = contents(place)
+    compared = settling._committed
+
+    with file.open("r+") as held:
+
+        def compare(*arguments: object) -> object:
+            found = compared(*arguments)  # type: ignore[arg-type]
+            if by == "in place":
+                file.write_text("saved meanwhile\n")
+            elif by == "by rename":
+                beside = file.with_name("beside")
+                beside.write_text("saved meanwhile\n")
+                beside.replace(file)
+            return found
+
+        if by != "through a descriptor that stays open":
+            held.close()
+        monkeypatch.setattr(settling, "_committed", compare)
+        with pytest.raises(TemporaryError, match="not committed yet"):
+            settle(repository, b"intro.tex", keep)
+    if by != "through a descriptor that stays open":
+        before[file.name] = "saved meanwhile\n"
+    assert contents(place) == before
+    assert leftovers(place) == []
+
+
+def leftovers(place: Path) -> list[Path]:
+    return [path for path in (place / ".git" / "autosync" / "kept").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("copy", "name"),
+    [
+        (b"d/a.conflict-20260101-01234567.txt", b"d/a.txt"),
+        (b"a.conflict-20260101-0123456789ab", b"a"),
+        (b".conflict-20260101-01234567", None),
+        (b"a.conflict-2026-01234567.txt", None),
+        (b"a.txt", None),
+    ],
+)
+def test_a_copy_is_known_by_its_name(copy: bytes, name: bytes | None) -> None:
+    assert original_name(copy) == name
