@@ -102,7 +102,7 @@ class Telling:
         )
 
     def state(self, facts: report.Facts, *, exactly: bool = False) -> None:
-        """Tell the state, where it differs from what was told last; ``exactly``: also which step is busy."""
+        """Tell the state, where it differs from what was told last; ``exactly``: also which step runs."""
         state = report.state(facts)
         if report.differs(state, self._state) or (exactly and state != self._state):
             self._state = state
