@@ -8,6 +8,7 @@ reference moves before that is known.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator
 
@@ -46,6 +47,15 @@ def revision_of(answer: bytes, branch: str) -> str | None:
         if name == f"refs/heads/{branch}":
             return revision
     return None
+
+
+def unlock(repository: Repository, answer: bytes) -> None:
+    """Give a pack that arrived back to gc, once a reference has it."""
+    for line in answer.splitlines():
+        word, _, path = line.partition(b" ")
+        if word == b"lock" and path.endswith(b".keep"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(repository.top, path))
 
 
 class Proof:

@@ -146,21 +146,26 @@ class Remote:
         )  # fmt: skip
 
     def _fetch_lean(self) -> bool:
-        """Fetch without git's walk through everything, where that is worth it; False where it was not."""
+        """Fetch without git's walk through everything; False where git must do all of it.
+
+        Without --lock-pack fetch-pack crashes when it keeps a pack that it checks (git 2.39).
+        """
         known = self.known()
         if known is None or not self._may_be_lean():
             return False
         answer = self._run(
-            self._git.varied(environment=NO_INDEX), "fetch-pack", "--thin", "--no-progress",
+            self._git.varied(environment=NO_INDEX), "fetch-pack", "--thin", "--no-progress", "--lock-pack",
             self._fetch_place.url, f"refs/heads/{self.branch}",
         )  # fmt: skip
-        revision = lean.revision_of(answer, self.branch)
-        if revision == known:
-            return True
-        if revision is None or not self._proof.of(revision, known):
-            return False
-        self._mover.move(self.tracking, revision, known)
-        return True
+        try:
+            revision = lean.revision_of(answer, self.branch)
+            if revision is not None and revision != known:
+                if not self._proof.of(revision, known):
+                    return False
+                self._mover.move(self.tracking, revision, known)
+            return revision is not None
+        finally:
+            lean.unlock(self._repository, answer)
 
     def _may_be_lean(self) -> bool:
         state = configuration_state(self._repository)

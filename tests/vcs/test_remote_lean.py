@@ -43,6 +43,16 @@ def test_new_commits_arrive_whole(pair: tuple[Path, Path, Path]) -> None:
     assert try_git(two, "fsck", "--full", "--strict", "--connectivity-only") == 0
 
 
+def test_many_objects_arrive_as_a_pack_that_nothing_holds(pair: tuple[Path, Path, Path]) -> None:
+    _, one, two = pair
+    commit(one, {f"many/{number}": f"{number}\n" for number in range(200)})
+    git(one, "push", "-q")
+    assert remote_of(two).fetch() == head(one)
+    assert was_lean(two)
+    packs = [path.suffix for path in (two / ".git/objects/pack").iterdir()]
+    assert ".pack" in packs and ".keep" not in packs
+
+
 def test_without_news_nothing_moves(pair: tuple[Path, Path, Path]) -> None:
     _, one, two = pair
     assert remote_of(two).fetch() == head(one)
