@@ -42,8 +42,8 @@ def origin(repository: Repository, reader: Reader, before: str | None, theirs: s
 
 def _host(message: bytes) -> str | None:
     """Read the name of the host from the last paragraph of a message."""
-    _, _, trailers = message.rstrip().rpartition(b"\n\n")
-    for line in trailers.split(b"\n"):
+    _, above, trailers = message.rstrip().rpartition(b"\n\n")
+    for line in trailers.split(b"\n") if above else ():  # the first one is the title
         key, _, value = line.partition(b":")
         if key.lower() == _TRAILER and value.strip():
             return os.fsdecode(value.strip())
