@@ -32,7 +32,7 @@ from autosync_vcs.git.repository import Head, Repository, head, operation_in_pro
 from autosync_vcs.git.scan import Selection
 from autosync_vcs.git.staging import Difference, Draft, Staging
 from autosync_vcs.git.trees import build
-from autosync_vcs.git.trouble import held_by, held_by_helper, no_space, tells_no_space
+from autosync_vcs.git.trouble import held_by, held_by_helper, lacks_space, no_space
 
 PAUSES_S = (0.0, 0.01, 0.03, 0.1, 0.3)
 """After each attempt that somebody else's change of the index spoilt."""
@@ -224,7 +224,7 @@ class Snapshots:
         return True
 
     def _immovable(self, ref: str, words: str) -> Held:
-        if tells_no_space(words):
+        if lacks_space(self._repository, words):
             return no_space(self._repository)
         return Held(
             HeldKind.LOCK,

@@ -8,6 +8,9 @@ from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.repository import Repository
 
+_NO_SPACE = ("No space left", "Disk quota exceeded", "Out of diskspace")
+_FULL_BYTES = 1 << 18
+
 
 def is_general(failure: GitFailed) -> bool:
     """Tell whether a failure is of the whole repository, not of one of the paths that were given."""
@@ -15,8 +18,7 @@ def is_general(failure: GitFailed) -> bool:
     return any(
         sign in words
         for sign in (
-            "No space left",
-            "Disk quota exceeded",
+            *_NO_SPACE,
             "insufficient permission for adding an object",
             "unable to write",
             "unable to create temporary file",
@@ -34,7 +36,7 @@ def is_general(failure: GitFailed) -> bool:
 def held_by(repository: Repository, failure: GitFailed) -> Held:
     """Say what a failure of git in this repository means."""
     words, place = failure.stderr, os.fsdecode(repository.git_dir)
-    if tells_no_space(words):
+    if lacks_space(repository, words):
         return no_space(repository)
     if "index file" in words or "bad signature" in words or "bad index" in words:
         return Held(
@@ -51,13 +53,17 @@ def held_by(repository: Repository, failure: GitFailed) -> Held:
 
 def held_by_helper(repository: Repository, words: str) -> Held:
     """Say what the last words of a helper mean."""
-    if tells_no_space(words):
+    if lacks_space(repository, words):
         return no_space(repository)
     return Held(HeldKind.REPOSITORY, f"git could not make a commit: {words}", "git fsck there says more")
 
 
-def tells_no_space(words: str) -> bool:
-    return "No space left" in words or "Disk quota exceeded" in words
+def lacks_space(repository: Repository, words: str) -> bool:
+    """Tell whether git failed because the disk is full; not always does it say so."""
+    if any(sign in words for sign in _NO_SPACE):
+        return True
+    room = os.statvfs(repository.git_dir)
+    return "writ" in words and room.f_bavail * room.f_frsize < _FULL_BYTES
 
 
 def no_space(repository: Repository) -> Held:

@@ -45,18 +45,19 @@ def test_a_full_disk_stops_a_commit_and_breaks_nothing(tmp_path: Path, small_dis
         snapshots = Snapshots(discover(str(place)), host="laptop", lock_wait_s=0.05)
         paths = None if how == "scan" else [b"a.txt", b"d/e/new", b"d/gone.txt"]
         try:
-            snapshots.commit(paths)
+            assert not snapshots.commit(paths).quarantined
         except Held as held:
             kinds.add(held.kind)
-            reasons.append(held.reason)
-            assert head(place) == before
+            reasons.append(str(held))
+            assert head(place) == before, held
         assert not (place / ".git" / "index.lock").exists()
         assert not git(place, "fsck", "--strict", "--no-dangling", "--no-progress")
         resize(small_disk, PLENTY_BYTES)
-        snapshots.commit(paths)
+        done = snapshots.commit(paths)
         snapshots.close()
+        assert not done.pending and not done.quarantined
         assert git(place, "rev-list", "--count", "HEAD") == "2"
         assert git(place, "ls-files") == "a.txt\nd/e/new"
         assert is_clean(place)
         shutil.rmtree(place)
-    assert kinds == {HeldKind.SPACE}, reasons
+    assert kinds == {HeldKind.SPACE}, set(reasons)
