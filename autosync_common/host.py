@@ -7,7 +7,7 @@ import os
 import socket
 from typing import NamedTuple
 
-from autosync_common.paths import private_directory, state_homes
+from autosync_common.paths import state_home
 
 ID_LENGTH = 8
 
@@ -29,7 +29,7 @@ def host_name() -> str:
 
 def host_id() -> str:
     """Give the id of this host: 8 hex digits, made at the first call and kept in the state directory."""
-    path = private_directory(state_homes()[0]) / "host-id"
+    path = state_home() / "host-id"
     with contextlib.suppress(OSError, UnicodeDecodeError):
         known = path.read_text().strip()
         if known:

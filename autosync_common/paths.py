@@ -6,6 +6,7 @@ its owner can enter. NAME is the name of the instance: one for each configuratio
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import stat
@@ -28,9 +29,22 @@ def state_homes() -> tuple[Path, ...]:
     return tuple(dict.fromkeys((chosen / "autosync", default / "autosync")))
 
 
+def state_home() -> Path:
+    """Give the directory of all state, made if it is not there.
+
+    git leaves it out: where a home is a repository, each commit would change the log, and so on for ever.
+    """
+    directory = private_directory(state_homes()[0])
+    rules = directory / ".gitignore"
+    if not rules.exists():
+        with contextlib.suppress(OSError):
+            rules.write_text("*\n")
+    return directory
+
+
 def state_directory(name: str) -> Path:
     """Give the state directory of an instance, made if it is not there."""
-    return private_directory(private_directory(state_homes()[0]) / name)
+    return private_directory(state_home() / name)
 
 
 def runtime_directory(name: str) -> Path:

@@ -19,7 +19,7 @@ SECRET_NAMES = (
     ".env", ".env.*", "*.env", "id_*", "*.pem", "*.key", "*.kdb", "*.kdbx", "*.p12", "*.pfx", "*.jks",
     "*.keystore", "*.ppk", ".netrc", "_netrc", ".pgpass", ".my.cnf", ".htpasswd", ".npmrc", ".pypirc",
     ".git-credentials", "credentials", "credentials.json", "secrets.*", "*.agekey", "*.asc.key",
-    "wallet.dat", "*password*.txt", "*passwort*.txt",
+    "wallet.dat", ".autosync", "*password*.txt", "*passwort*.txt",
 )  # fmt: skip
 """Judged by the last part of the name, whatever its case."""
 HARMLESS_NAMES = ("*.pub", ".env.example", ".env.sample", ".env.template", ".env.dist")

@@ -61,6 +61,19 @@ def test_of_a_root_within_a_repository_only_that_subtree_is_committed(anna: Host
     assert on_hub(anna) == ["README", "part/of/a.txt", "part/of/b.txt"]
 
 
+def test_what_autosync_writes_into_a_home_that_is_a_repository_is_not_committed(anna: Host) -> None:
+    anna.run_in(anna.home, "git", "init", "-q", "-b", "main", str(anna.home))
+    (anna.home / ".gitignore").write_text("/notes\n/std*\n")
+    (anna.home / "a.txt").write_text("1\n")
+    told_by_polling(anna, 0.5)
+    anna.configure(anna.configuration.read_text().replace(f"path = {anna.files}", f"path = {anna.home}"))
+    anna.start("--yes")
+    eventually(lambda: "a.txt" in committed(anna, anna.home), DEADLINE_S, anna.words)
+    assert anna.autosync("sync").returncode == 0  # would commit the log, which the first commit changed
+    assert committed(anna, anna.home) == [".autosync", ".gitconfig", ".gitignore", "a.txt"]
+    assert anna.run_in(anna.home, "git", "rev-list", "--count", "HEAD").stdout == "1\n"
+
+
 def test_a_repository_without_a_remote_is_versioned_and_that_is_said_once(anna: Host) -> None:
     anna.git("remote", "remove", "origin")
     anna.start()
