@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 
-from autosync_common.errors import TemporaryError
-from autosync_vcs.driver import Held, HeldKind
+from autosync_common.errors import AutosyncError, TemporaryError, UserError
 from autosync_vcs.git.repository import Repository
 
 
@@ -14,7 +14,11 @@ class Lock:
     """The repository is ours until ``release``, or until the process ends however it ends."""
 
     def __init__(self, repository: Repository) -> None:
-        """Take it; raises ``TemporaryError`` with the PID of whoever has it."""
+        """Take it.
+
+        Raises ``TemporaryError`` with the PID of whoever has it, or on a full disk; ``UserError`` where it
+        may not be written.
+        """
         directory = os.path.join(repository.common_dir, b"autosync")
         try:
             os.makedirs(directory, exist_ok=True)
@@ -22,11 +26,7 @@ class Lock:
                 os.path.join(directory, b"lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
             )
         except OSError as error:
-            raise Held(
-                HeldKind.REPOSITORY,
-                f"{os.fsdecode(directory)} cannot be written ({error.strerror})",
-                "mend its permissions",
-            ) from None
+            raise _cannot_be_written(os.fsdecode(directory), error) from None
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -42,3 +42,10 @@ class Lock:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _cannot_be_written(directory: str, error: OSError) -> AutosyncError:
+    reason = f"cannot be written: {(error.strerror or str(error)).lower()}"
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return UserError(directory, reason, "mend its permissions")
+    return TemporaryError(directory, reason)
