@@ -7,16 +7,18 @@ is in HEAD and no longer in the working copy is settled: the next commit says so
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import IO
 
 from autosync_vcs.git.conflict_names import original_name
 from autosync_vcs.git.entries import lookup
 from autosync_vcs.git.neutral import neutral
-from autosync_vcs.git.process import Git
+from autosync_vcs.git.process import Git, stop
 from autosync_vcs.git.repository import Repository, head
 
 HOST = "Autosync-Host"
+CHUNK_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,28 +61,74 @@ def copies(repository: Repository) -> list[bytes]:
 def list_conflicts(repository: Repository) -> list[Listed]:
     """Describe the conflicts. Reads history: for people, not for status."""
     names, tip = copies(repository), head(repository).id
-    return list(_described(repository, tip, names)) if tip is not None and names else []
-
-
-def _described(repository: Repository, tip: str, names: list[bytes]) -> Iterator[Listed]:
+    if tip is None or not names:
+        return []
     git = neutral(repository)
-    originals = {name: original_name(name) or name for name in names}
+    originals = {copy: original_name(copy) or copy for copy in names}
     found = lookup(git, tip, [*names, *originals.values()])
-    for copy, path in originals.items():
-        kind, mine = found.get(path, ("", ""))
-        theirs = found[copy][1]
-        is_file = kind == "blob"
-        added, removed = _lines(git, mine, theirs) if is_file else (None, None)
-        this = _version(git, tip, mine) if is_file else None
-        yield Listed(path, copy, this, _version(git, tip, theirs), added, removed)
+    blobs = {name: oid for name, (kind, oid) in found.items() if kind == "blob"}
+    originals = {copy: path for copy, path in originals.items() if copy in blobs}
+    both = {
+        (path, blobs[name]) for copy, path in originals.items() for name in (copy, path) if name in blobs
+    }
+    versions = _versions(git, tip, both)
+    return [_described(git, copy, path, blobs, versions) for copy, path in originals.items()]
 
 
-def _version(git: Git, tip: str, blob: str) -> Version:
-    """Find the commit that brought a content; merges do not count, nobody saved anything there."""
-    wanted = f"--format=%at%x00%(trailers:key={HOST},valueonly)"
-    answer = git.line("log", "-1", "--no-merges", f"--find-object={blob}", wanted, tip)
-    time, _, hosts = answer.partition("\0")
-    return Version(hosts.strip().split("\n")[0] or None, int(time) if time else None)
+def _described(
+    git: Git, copy: bytes, path: bytes, blobs: Mapping[bytes, str], versions: Mapping[_Content, Version]
+) -> Listed:
+    mine, theirs = blobs.get(path), blobs[copy]
+    added, removed = _lines(git, mine, theirs) if mine else (None, None)
+    this = versions[path, mine] if mine else None
+    return Listed(path, copy, this, versions[path, theirs], added, removed)
+
+
+_Content = tuple[bytes, str]
+"""A path, and the id of a blob."""
+
+
+def _versions(git: Git, tip: str, wanted: Collection[_Content]) -> dict[_Content, Version]:
+    """Find the newest commit that brought each content to its path, or else to any.
+
+    Merges do not count: nobody saved anything there. History is read as far as need be.
+    """
+    found: dict[_Content, Version] = {}
+    elsewhere: dict[str, Version] = {}
+    objects = (f"--find-object={blob}" for blob in {blob for _, blob in wanted})
+    saver = f"--format=%x00%at %(trailers:key={HOST},valueonly,separator=%x2C)"
+    with git.start(
+        "log", "--no-merges", "--no-renames", "--root", "--raw", "--no-abbrev", "-z", saver, *objects, tip
+    ) as process:
+        for version, path, blob in _brought(_fields(process.stdout)):
+            elsewhere.setdefault(blob, version)
+            if (path, blob) in wanted:
+                found.setdefault((path, blob), version)
+                if len(found) == len(wanted):
+                    break
+        stop(process)
+    return {each: found.get(each) or elsewhere.get(each[1], Version()) for each in wanted}
+
+
+def _brought(fields: Iterator[bytes]) -> Iterator[tuple[Version, bytes, str]]:
+    """Give what each commit of a raw log put where, the newest first."""
+    version = Version()
+    for field in fields:
+        words = field.strip(b"\n")
+        if words.startswith(b":"):
+            yield version, next(fields, b""), words.split(b" ")[3].decode()
+        elif words:
+            time, _, hosts = words.decode("utf-8", "replace").partition(" ")
+            version = Version(hosts.split(",")[0].strip() or None, int(time))
+
+
+def _fields(stream: IO[bytes] | None) -> Iterator[bytes]:
+    rest = b""
+    while stream is not None and (chunk := os.read(stream.fileno(), CHUNK_BYTES)):
+        *whole, rest = (rest + chunk).split(b"\0")
+        yield from whole
+    if rest:
+        yield rest
 
 
 def _lines(git: Git, mine: str, theirs: str) -> tuple[int | None, int | None]:

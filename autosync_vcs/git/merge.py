@@ -176,16 +176,17 @@ def _committed_at(git: Git, commit: str) -> int:
 
 
 def _resolved(git: Git, one: str, other: str, outcome: _Outcome) -> Merged:
-    changed_at = {2: _last_changes(git, one, other), 3: _last_changes(git, other, one)}
+    changed = {2: _last_changes(git, one, other), 3: _last_changes(git, other, one)}
     tips = {2: _authored_at(git, one), 3: _authored_at(git, other)}
     unmerged = outcome.stages | _originals(git, one, other, outcome.mixed)
     occupied = lookup(git, outcome.tree, unmerged)
     result: dict[bytes, Entry] = {}
     losers: list[tuple[bytes, Claim]] = []
     conflicts: dict[bytes, list[bytes]] = {}
+    hosts: dict[bytes, tuple[str, ...]] = {}
     for path, stages in sorted(unmerged.items()):
         claims: dict[int, Claim] = {
-            side: Claim(changed_at[side].get(path, tips[side]), stages[side])
+            side: Claim(changed[side][path].at if path in changed[side] else tips[side], stages[side])
             for side in (2, 3)
             if side in stages
         }
@@ -195,13 +196,16 @@ def _resolved(git: Git, one: str, other: str, outcome: _Outcome) -> Merged:
         losers += [(path, claim) for claim in lost if claim.entry.mode != _GITLINK]
         if lost:
             conflicts[path] = []
+            hosts[path] = _hosts(change[path] for change in changed.values() if path in change)
     names = Names(git, outcome.tree, result)
     for path, claim in losers:
         copy = names.find(path, claim)
         result[copy] = claim.entry
         conflicts[path].append(copy)
     tree = _write(git, one, other, outcome.tree, unmerged, result)
-    return Merged(tree, tuple(Conflict(path, tuple(copies)) for path, copies in conflicts.items()))
+    return Merged(
+        tree, tuple(Conflict(path, tuple(copies), hosts[path]) for path, copies in conflicts.items())
+    )
 
 
 def _originals(git: Git, one: str, other: str, paths: frozenset[bytes]) -> dict[bytes, dict[int, Entry]]:
@@ -242,24 +246,38 @@ def _mode(one: str, other: str, base: Entry | None) -> str:
     return other if base and one == base.mode else "100755"
 
 
-def _last_changes(git: Git, side: str, excluded: str) -> dict[bytes, int]:
-    """Tell when each path was last changed on one side only: author time, UTC seconds."""
+class _Change(NamedTuple):
+    """The last change of a path: its author time, UTC seconds, and the host where it was saved, if told."""
+
+    at: int
+    host: str
+
+
+def _hosts(changes: Iterable[_Change]) -> tuple[str, ...]:
+    """Give both hosts, the newer version's first; none unless both are known and differ."""
+    ranked = [change.host for change in sorted(changes, reverse=True)]
+    return tuple(ranked) if all(ranked) and len(set(ranked)) == 2 else ()
+
+
+def _last_changes(git: Git, side: str, excluded: str) -> dict[bytes, _Change]:
+    """Tell when and where each path was last changed on one side only."""
+    saved = "--format=%x00@%at %(trailers:key=Autosync-Host,valueonly,separator=%x2C)"
     listing = git(
-        "log", "--no-merges", "--no-renames", "--root", "-z", "--name-only", "--format=%x00@%at", side,
-        f"^{excluded}",
+        "log", "--no-merges", "--no-renames", "--root", "-z", "--name-only", saved, side, f"^{excluded}",
     ).stdout  # fmt: skip
-    changed_at: dict[bytes, int] = {}
-    now, before = 0, b"names"
+    changed: dict[bytes, _Change] = {}
+    now, before = _Change(0, ""), b"names"
     for field in listing.split(b"\0"):
         if not field:
             before = b"nothing"
         elif before == b"nothing":
-            now, before = int(field.strip()[1:] or b"0"), b"time"
+            time, _, hosts = os.fsdecode(field.strip()[1:]).partition(" ")
+            now, before = _Change(int(time or "0"), hosts.split(",")[0].strip()), b"time"
         else:
             path = field.removeprefix(b"\n") if before == b"time" else field
-            changed_at[path] = max(now, changed_at.get(path, now))
+            changed[path] = max(now, changed.get(path, now))
             before = b"names"
-    return changed_at
+    return changed
 
 
 def _authored_at(git: Git, commit: str) -> int:

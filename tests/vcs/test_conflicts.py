@@ -20,7 +20,7 @@ from autosync_vcs.git.conflicts import Version, copies, list_conflicts
 from autosync_vcs.git.merge import merge, merge_commit
 from autosync_vcs.git.repository import Repository, discover
 from autosync_vcs.git.settling import Keep, settle
-from tests.helpers.gitbox import clone, commit, contents, git, head, make_repository, write
+from tests.helpers.gitbox import Files, clone, commit, contents, git, head, make_repository, write
 from tests.helpers.tooling import command
 
 LAPTOP_AT, DESKTOP_AT = 1790000060, 1790000000
@@ -36,9 +36,7 @@ def place(tmp_path: Path) -> Path:
     )
 
 
-def conflicting(
-    place: Path, base: dict[str, str], mine: dict[str, str | None], theirs: dict[str, str | None]
-) -> Path:
+def conflicting(place: Path, base: Files, mine: Files, theirs: Files) -> Path:
     first = make_repository(place, base)
     second = clone(first, place.with_name("desktop"))
     save(second, "desktop", theirs, DESKTOP_AT)
@@ -50,7 +48,7 @@ def conflicting(
     return first
 
 
-def save(place: Path, host: str, files: dict[str, str | None], at: int) -> None:
+def save(place: Path, host: str, files: Files, at: int) -> None:
     write(place, files)
     git(place, "add", "-A")
     date = f"{at} +0000"
@@ -99,6 +97,29 @@ def test_a_conflict_is_listed_with_hosts_times_and_lines(repository: Repository)
     assert listed.this == Version("laptop", LAPTOP_AT)
     assert listed.other == Version("desktop", DESKTOP_AT)
     assert (listed.added, listed.removed) == (2, 1)
+
+
+@pytest.mark.parametrize(("host", "told"), [("desktop", ("laptop", "desktop")), ("laptop", ())])
+def test_a_merge_tells_the_hosts_of_a_conflict_where_they_differ(
+    tmp_path: Path, host: str, told: tuple[str, ...]
+) -> None:
+    place = make_repository(tmp_path / "notes", {"a": "0\n"})
+    base = head(place)
+    save(place, host, {"a": "1\n"}, DESKTOP_AT)
+    theirs = head(place)
+    git(place, "reset", "-q", "--hard", base)
+    save(place, "laptop", {"a": "2\n"}, LAPTOP_AT)
+    (conflict,) = merge(discover(str(place)), head(place), theirs).conflicts
+    assert (conflict.path, conflict.hosts) == (b"a", told)
+
+
+def test_who_merges_by_a_save_of_their_own_is_not_taken_for_the_other(tmp_path: Path) -> None:
+    place, copy = make_repository(tmp_path / "notes", {"a": "zero\n"}), f"a.conflict-20260921-{'0' * 8}"
+    save(place, "desktop", {"a": "desktop\n"}, DESKTOP_AT)
+    save(place, "laptop", {"a": "laptop\n", copy: "desktop\n"}, LAPTOP_AT)
+    (listed,) = list_conflicts(discover(str(place)))
+    assert listed.this == Version("laptop", LAPTOP_AT)
+    assert listed.other == Version("desktop", DESKTOP_AT)
 
 
 def test_the_list_of_a_running_pipeline_needs_no_directory(running: Path, home: Path, copy: str) -> None:
