@@ -15,8 +15,8 @@ import os
 import select
 import stat
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple, TypeVar
 
 from autosync_vcs.git.process import LOCAL_TIMEOUT_S, Git, stop
 from autosync_vcs.git.repository import Repository
@@ -24,6 +24,7 @@ from autosync_vcs.git.repository import Repository
 CACHED_NAMES = 50_000
 """How many names in trees are kept in memory."""
 TREE_MODE = "40000"
+Answer = TypeVar("Answer")
 
 
 class HelperDied(Exception):
@@ -146,7 +147,7 @@ class Objects:
 
         Raises ``HelperDied`` for a file that cannot be read, or shrinks meanwhile.
         """
-        return self._asked(_HASH_FILES, quoted(path) + b"\n")
+        return self._answered(_HASH_FILES, quoted(path) + b"\n", Helper.line).decode()
 
     def hash_link(self, text: bytes) -> str:
         return self._hash(_HASH_FILES, text)
@@ -164,9 +165,7 @@ class Objects:
 
     def tree_id(self, commit: str) -> str:
         """Give the id of a commit's tree."""
-        helper = self._helper(_READ)
-        helper.ask(b"info %s^{tree}\n" % commit.encode())
-        return helper.line().split()[0].decode()
+        return self._read(b"info %s^{tree}\n" % commit.encode(), _header)[0].decode()
 
     def make_tree(self, tree: Tree) -> str:
         """Write a tree; git puts it into its order and refuses objects that are not there."""
@@ -178,8 +177,7 @@ class Objects:
 
     def prove(self, oids: Iterable[str]) -> None:
         """Raise ``HelperDied`` unless a process that never saw these objects finds all of them."""
-        helper = self._spare(_PROVE)
-        answer = helper.finish(b"".join(oid.encode() + b"\n" for oid in oids))
+        answer = self._finished(_PROVE, b"".join(oid.encode() + b"\n" for oid in oids))
         for line in answer.splitlines():
             if line.endswith(b" missing"):
                 raise HelperDied(f"object {line.decode()}")
@@ -187,8 +185,8 @@ class Objects:
     def move(self, ref: str, new: str, old: str | None) -> None:
         """Let a reference say NEW if it says OLD (None: if there is none); else ``HelperDied``."""
         expected = old or "0" * len(new)
-        helper = self._spare(_MOVE)
-        helper.finish(b"update %s\0%s\0%s\0" % (os.fsencode(ref), new.encode(), expected.encode()))
+        request = b"update %s\0%s\0%s\0" % (os.fsencode(ref), new.encode(), expected.encode())
+        self._finished(_MOVE, request)
 
     def warm_up(self) -> None:
         """Start the processes that the next commit will need."""
@@ -215,13 +213,32 @@ class Objects:
         del self._helpers[command]
         return helper
 
+    # Each is asked again where it ended: somebody may have killed it while it waited
+
+    def _finished(self, command: tuple[str, ...], request: bytes) -> bytes:
+        with contextlib.suppress(HelperDied):
+            return self._spare(command).finish(request)
+        return self._spare(command).finish(request)
+
     def _asked(self, command: tuple[str, ...], request: bytes) -> str:
+        with contextlib.suppress(HelperDied):
+            return self._answered(command, request, Helper.line).decode()
+        return self._answered(command, request, Helper.line).decode()
+
+    def _read(self, request: bytes, answer: Callable[[Helper], Answer]) -> Answer:
+        with contextlib.suppress(HelperDied):
+            return self._answered(_READ, request, answer)
+        return self._answered(_READ, request, answer)
+
+    def _answered(
+        self, command: tuple[str, ...], request: bytes, answer: Callable[[Helper], Answer]
+    ) -> Answer:
         helper = self._helper(command)
         try:
             helper.ask(request)
-            return helper.line().decode()
+            return answer(helper)
         except HelperDied:
-            del self._helpers[command]
+            self._helpers.pop(command, helper).end()
             raise
 
     def _hash(self, command: tuple[str, ...], content: bytes) -> str:
@@ -232,17 +249,19 @@ class Objects:
         return self._asked(command, quoted(path) + b"\n")
 
     def _read_tree(self, oid: str) -> Tree:
-        helper = self._helper(_READ)
-        try:
-            helper.ask(b"contents %s^{tree}\n" % oid.encode())
-            header = helper.line().split()
-            if len(header) != 3:
-                raise HelperDied(b" ".join(header).decode("utf-8", "replace"))
-            content = helper.read(int(header[2]) + 1)[:-1]
-        except HelperDied:
-            self._helpers.pop(_READ, helper).end()
-            raise
-        return parse_tree(content, len(header[0]) // 2)
+        return self._read(b"contents %s^{tree}\n" % oid.encode(), _whole_tree)
+
+
+def _header(helper: Helper) -> list[bytes]:
+    header = helper.line().split()
+    if len(header) != 3:
+        raise HelperDied(b" ".join(header).decode("utf-8", "replace"))
+    return header
+
+
+def _whole_tree(helper: Helper) -> Tree:
+    oid, _, size = _header(helper)
+    return parse_tree(helper.read(int(size) + 1)[:-1], len(oid) // 2)
 
 
 def parse_tree(content: bytes, id_size: int) -> Tree:
