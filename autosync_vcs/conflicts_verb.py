@@ -122,7 +122,7 @@ def _signed(version: Version, now: float) -> str:
 def _sentence(one: Listed, settled: Settled, keep: Keep, now: float) -> str:
     path, copy = _shown(one.path), _shown(one.copy)
     if keep == "other":
-        return f"{path}: is {_whose(one.other, now)} now, {copy} is gone"
+        return f"{path}: now {_whose(one.other, now)}, {copy} is gone"
     stays = f"{path}: {_whose(one.this, now)} stays" if one.this is not None else f"{path}: stays away"
     if settled.renamed is None:
         return f"{stays}, {copy} is gone"
