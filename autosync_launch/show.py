@@ -17,7 +17,7 @@ from autosync_common.naming import absolute
 from autosync_launch import choose, overview, report
 from autosync_launch.journal import Entry, Reader
 from autosync_launch.line import is_today, line
-from autosync_launch.terminal import has_colour
+from autosync_launch.terminal import has_colour, has_reader
 from autosync_launch.times import moment
 
 DEFAULT_COUNT = 50
@@ -98,11 +98,12 @@ def log(arguments: Mapping[str, Any]) -> int:
     dated = not all(is_today(_at(entry), time.time()) for entry in entries)
     for entry in entries:
         print_entry(entry, dated)
-    while arguments["--follow"]:
+    sys.stdout.flush()
+    while arguments["--follow"] and has_reader(sys.stdout):
+        time.sleep(LOOK_S)
         for entry in new():
             print_entry(entry, dated)
         sys.stdout.flush()
-        time.sleep(LOOK_S)
     return DONE if entries else NO
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -53,6 +54,17 @@ def test_status_as_json_is_one_object_a_line(told: Pipelines) -> None:
     assert fields["repositories"][0]["state"]["ahead"] == 2
     assert {stage["name"] for stage in fields["stages"]} == {"watch", "coalesce", "vcs"}
     assert told.ask("status", "--short").stdout.startswith("offline notes: 2 commits to push since ")
+
+
+def test_a_followed_log_ends_with_its_reader_though_nothing_happens(told: Pipelines) -> None:
+    up(told)
+    command = (str(told.here / "autosync"), "log", "-f")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as follower:
+        assert follower.stdout is not None
+        assert follower.stderr is not None
+        assert b"started" in follower.stdout.readline()
+        follower.stdout.close()
+        assert (follower.wait(10.0), follower.stderr.read()) == (0, b"")
 
 
 def test_status_finds_the_pipeline_whatever_is_left_of_the_environment(
