@@ -26,6 +26,7 @@ from autosync_vcs.git.judging import Limits
 from autosync_vcs.git.objects import HelperDied, Leaf, Objects
 from autosync_vcs.git.plainness import NotPlain
 from autosync_vcs.git.process import GitFailed
+from autosync_vcs.git.pruning import pruning
 from autosync_vcs.git.quarantine import Quarantine
 from autosync_vcs.git.quick import Quick
 from autosync_vcs.git.repository import Head, Repository, head, operation_in_progress
@@ -91,7 +92,7 @@ class Snapshots:
             if dry_run:
                 return self._rehearse(selection, age_s)
             for pause_s in PAUSES_S:
-                done = self._attempt(selection, age_s)
+                done = self._attempted(selection, age_s)
                 if done is not None:
                     self._staging.confirmed &= paths is not None
                     return done
@@ -126,6 +127,19 @@ class Snapshots:
         self._objects.close()
 
     # One attempt
+
+    def _attempted(self, selection: Selection, settle_s: float) -> Committed | None:
+        """Commit; None as well where a gc took objects away meanwhile: nobody is to be troubled with it."""
+        try:
+            return self._attempt(selection, settle_s)
+        except (GitFailed, HelperDied, Held):
+            hindrance = pruning(self._repository)
+            if hindrance is not None:
+                raise hindrance from None
+            if not self._objects.refresh():
+                raise
+            self._quick.forget()
+            return None
 
     def _attempt(self, selection: Selection, settle_s: float) -> Committed | None:
         """Commit; None where somebody else changed what it was based on."""
@@ -175,7 +189,7 @@ class Snapshots:
                 f"{os.fsdecode(_root(self._repository))} is gone, or another file system is mounted there",
                 "mount it again, or stop syncing it",
             )
-        hindrance = operation_in_progress(self._repository)
+        hindrance = operation_in_progress(self._repository) or pruning(self._repository)
         if hindrance is not None:
             raise hindrance
         return head(self._repository)

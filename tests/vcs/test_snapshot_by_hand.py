@@ -1,0 +1,116 @@
+"""A person works with git by hand all the time: neither loses anything, nor lands it on the wrong branch.
+
+COUNT in the environment is how many of their commands are run, SEED which ones.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from autosync_vcs.driver import Held, HeldKind
+from autosync_vcs.git.repository import discover
+from autosync_vcs.git.snapshot import Snapshots
+from tests.helpers.gitbox import commit, git, is_clean, make_repository, write
+from tests.helpers.waiting import eventually
+
+COMMANDS = int(os.environ.get("COUNT", "60"))
+SEED = int(os.environ.get("SEED", "1"))
+
+PERSON = """
+import os, random, subprocess, sys
+generator = random.Random(sys.argv[1])
+
+def git(*words, **more):
+    return subprocess.run(("git",) + words, capture_output=True, env=os.environ | more).returncode == 0
+
+def edit(name):
+    with open(name, "w") as file:
+        file.write(f"theirs {number};\\n")
+
+for number in range(int(sys.argv[2])):
+    name = f"user{number % 3}"
+    what = generator.choice(sys.argv[3].split(","))
+    if what == "commit":
+        edit(name)
+        if git("add", name) and git("commit", "-q", "-m", f"user {number}", "--", name):
+            print(f"theirs {number};", flush=True)
+    elif what == "editor":
+        edit(name)
+        git("add", name)
+        if git("commit", "-q", "-a", GIT_EDITOR="sleep 0.2; echo written >"):
+            print(f"theirs {number};", flush=True)
+    elif what == "switch":
+        git("switch", "-q", generator.choice(("main", "side")))
+    elif what == "stash":
+        edit("kept")
+        if git("stash", "push", "-q", "--", "kept"):
+            git("stash", "pop", "-q")
+    elif what == "rebase":
+        if not git("rebase", "-q", "main", "side"):
+            git("rebase", "--abort")
+    elif what == "gc":
+        git("gc", "-q", "--prune=now")
+    elif what == "untrack":
+        git("rm", "-q", "--cached", "kept")
+        git("add", "kept")
+    elif what == "status":
+        git("status")
+git("rebase", "--abort")
+git("switch", "-q", "main")
+"""
+
+
+@pytest.mark.timeout(0 if "COUNT" in os.environ else 110)
+@pytest.mark.parametrize(
+    "commands",
+    [
+        "commit,editor,status,untrack,stash",
+        "commit,switch,status",
+        "commit,switch,rebase,editor",
+        "commit,gc",
+    ],
+)
+def test_a_person_at_work_and_autosync_lose_nothing_of_each_other(tmp_path: Path, commands: str) -> None:
+    place = make_repository(tmp_path / "notes", {"branch": "main\n", "kept": "x\n", "user0": "x\n"})
+    git(place, "switch", "-q", "-c", "side")
+    commit(place, {"branch": "side\n"}, "side")
+    git(place, "switch", "-q", "main")
+    person = subprocess.Popen(
+        (sys.executable, "-c", PERSON, str(SEED), str(COMMANDS), commands),
+        cwd=place, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    snapshots = Snapshots(discover(str(place)), host="laptop", lock_wait_s=2.0)
+    ours: dict[str, str] = {}
+    while person.poll() is None:
+        name = f"ours/{len(ours)}"
+        write(place, {name: f"ours {len(ours)};\n"})
+        ours[name] = f"ours {len(ours)};"
+        attempt(snapshots, None if len(ours) % 2 else [name.encode()])
+    assert person.stdout
+    theirs = person.stdout.read().split("\n")[:-1]
+    eventually(lambda: attempt(snapshots, None) and is_clean(place))
+    snapshots.close()
+    assert not git(place, "fsck", "--strict", "--no-dangling", "--no-reflogs")
+    said = git(place, "log", "--branches", "-p", "--format=%s")
+    for content in (*ours.values(), *theirs):
+        assert f"+{content}" in said, f"SEED={SEED}: {content}"
+    made = git(
+        place, "log", "--branches", "--reflog", "--grep=^Autosync-Host", "--format=%h", "--", "branch"
+    )
+    assert not made, f"SEED={SEED}: landed on the wrong branch: {made}"
+    assert git(place, "show", "main:branch") == "main"
+    assert git(place, "show", "side:branch") == "side"
+
+
+def attempt(snapshots: Snapshots, paths: list[bytes] | None) -> bool:
+    try:
+        snapshots.commit(paths)
+    except Held as held:
+        assert held.kind in (HeldKind.LOCK, HeldKind.OPERATION), held
+        return False
+    return True
