@@ -36,8 +36,8 @@ _KEPT = (
 # Two hosts of one person: a first synchronisation asks where other people commit.
 _GIT_CONFIGURATION = """\
 [user]
-\tname = {name}
-\temail = {name}@example.org
+\tname = Anna Example
+\temail = anna@example.org
 [init]
 \tdefaultBranch = main
 """
