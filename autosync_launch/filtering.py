@@ -65,6 +65,8 @@ def main(arguments: list[str]) -> int:
     processes = start(arguments)
     asked = not wait(processes, None, all_of_them=False)
     statuses = [process.poll() for process in processes]
+    if not asked and statuses[1] is not None:
+        print(f"its command ended with status {statuses[1]}", file=sys.stderr)
     _end(processes[0], signal.SIGTERM)
     if not wait(processes, GRACE_S if asked else 0.5, all_of_them=True):
         for process in processes:

@@ -16,6 +16,10 @@ from autosync_common.sentences import clock, many
 Word = Literal["ok", "busy", "offline", "paused", "attention", "stopped"]
 
 
+MANY_RESTARTS = 5
+"""A stage that is down after so many is no accident: what it does is not done, and a person should know."""
+
+
 @dataclass(frozen=True, slots=True)
 class StageView:
     """One process of the pipeline; ``state`` as the supervisor tells it."""
@@ -90,6 +94,11 @@ def from_json(fields: Mapping[str, Any]) -> Overview:
 def needs(overview: Overview) -> tuple[str, ...]:
     """Give what a person must do something about, a phrase each."""
     found = [f"autosync-{stage.name} failed" for stage in overview.stages if stage.state == "failed"]
+    found += [
+        f"autosync-{stage.name} keeps ending"
+        for stage in overview.stages
+        if stage.state == "restarting" and stage.restarts >= MANY_RESTARTS
+    ]
     if overview.messenger is not None and overview.messenger.state == "refused":
         found.append("xmpp refused")
     for repository in overview.repositories:

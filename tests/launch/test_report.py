@@ -88,6 +88,14 @@ def test_held_is_in_capitals_with_its_remedy_below(home: Path) -> None:
     assert short(view) == "attention photos HELD"
 
 
+def test_a_stage_that_keeps_ending_needs_a_person(home: Path) -> None:
+    down = StageView("coalesce", "restarting", restarts=4, reason="its command ended with status 1")
+    view = overview(state("notes", home, state="in step"), stages=(down,))
+    assert (word(view), needs(view)) == ("busy", ())
+    view = dataclasses.replace(view, stages=(dataclasses.replace(down, restarts=5),))
+    assert short(view) == "attention autosync-coalesce keeps ending"
+
+
 def test_many_conflicts_do_not_touch_what_is_said_of_them(home: Path) -> None:
     said = text(overview(state("thesis", home, state="in step", conflicts=55)), NOW)
     assert "thesis   55 conflicts ~/thesis = " in said
