@@ -387,6 +387,8 @@ class World:
         full = self.full(path)
         if os.path.realpath(os.path.dirname(full)) != os.path.dirname(full) or os.path.islink(full):
             return
+        if not os.path.lexists(full + b"/.git") and self.git("ls-files", "--", os.fsdecode(path)):
+            return  # files of a repository around a repository: git itself is of two minds about those
         if not os.path.isdir(full):
             self.put(path + b"/inner")
         inside = ("-C", os.fsdecode(path))

@@ -65,6 +65,7 @@ def given_paths_are_committed(world: World, snapshots: Snapshots, beside: Path) 
     covered = Selection(b"", paths)
     before = head_files(world)
     staged = staged_files(world)
+    flagged = {line[2:] for line in flags(world)}
     made = add_all_on_a_copy(world, beside / "reference")
     if made is None:
         commit(world, snapshots, paths)
@@ -73,7 +74,8 @@ def given_paths_are_committed(world: World, snapshots: Snapshots, beside: Path) 
     wanted_files = listing(world, wanted, reference)
     done = commit(world, snapshots, paths)
     assert not any(covered(bad.path) for bad in done.quarantined) and not done.pending
-    kept = {path: leaf for path, leaf in before.items() if not covered(path)}
+    displaced_flagged = {path for path in flagged if path not in wanted_files}
+    kept = {path: leaf for path, leaf in before.items() if not covered(path) or path in displaced_flagged}
     taken = {path: leaf for path, leaf in wanted_files.items() if covered(path)}
     assert head_files(world) == without_clashes(kept, taken)
     displaced = {path for path in staged if any(clash(path, other) for other in taken)}
