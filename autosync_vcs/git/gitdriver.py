@@ -129,7 +129,7 @@ class GitDriver:
                 branch=standing.branch,
                 url=standing.url,
                 ahead=standing.ahead or 0,
-                address=author(self.repository.git(), self._host).email,
+                own=author(self.repository.git(), self._host),
                 revisions=tuple(revision for revision in known if revision),
                 is_left_out=self._ignored,
             )

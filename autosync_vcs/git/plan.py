@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from autosync_vcs.driver import Plan
 from autosync_vcs.git.merge import ADDRESS
 from autosync_vcs.git.process import Git, Result
-from autosync_vcs.git.repository import Repository
+from autosync_vcs.git.repository import Author, Repository
 
 LARGEST = 3
 STRANGERS_SINCE = "1.month"
@@ -31,14 +31,14 @@ def plan(
     branch: str,
     url: str | None,
     ahead: int,
-    address: str,
+    own: Author,
     revisions: tuple[str, ...],
     is_left_out: Callable[[bytes], bool],
 ) -> Plan:
     """Look at what is tracked and what would be added.
 
-    ``address`` is the user's own e-mail address, ``revisions`` are where to look for other people's
-    commits, ``is_left_out`` tells of an untracked path whether the configuration keeps it out.
+    ``own`` is the user, ``revisions`` are where to look for other people's commits, ``is_left_out`` tells
+    of an untracked path whether the configuration keeps it out.
     """
     sizes = dict(_sizes(repository, is_left_out))
     return Plan(
@@ -48,7 +48,7 @@ def plan(
         secret=tuple(sorted(path for path in sizes if looks_secret(path))),
         url=url,
         branch=branch,
-        strangers=_strangers(repository.git(), address, revisions),
+        strangers=_strangers(repository.git(), own, revisions),
         ahead=ahead,
     )
 
@@ -80,15 +80,23 @@ def _names(answer: Result) -> list[bytes]:
     return [name for name in answer.stdout.split(b"\0") if name]
 
 
-def _strangers(git: Git, address: str, revisions: tuple[str, ...]) -> tuple[str, ...]:
+def _strangers(git: Git, own: Author, revisions: tuple[str, ...]) -> tuple[str, ...]:
     """Give the other people who committed lately: ``Name <address>``."""
     if not revisions:
         return ()
     answer = git("log", f"--since={STRANGERS_SINCE}", "--format=%aN <%aE>", *revisions, "--")
     authors = set(os.fsdecode(answer.stdout).splitlines())
-    return tuple(sorted(who for who in authors if not _is_own(who, address)))
+    return tuple(sorted(who for who in authors if not _is_own(who, own)))
 
 
-def _is_own(author: str, address: str) -> bool:
-    found = author.rpartition("<")[2].removesuffix(">").lower()
-    return found in (address.lower(), ADDRESS)
+def _is_own(author: str, own: Author) -> bool:
+    """Tell whether an author is the user: by the address, or, where git was told none, by the login."""
+    name, _, rest = author.rpartition(" <")
+    address = rest.removesuffix(">").lower()
+    if address in {own.email.lower(), ADDRESS}:
+        return True
+    return own.note is not None and (name, _login(address)) == (own.name, _login(own.email.lower()))
+
+
+def _login(address: str) -> str:
+    return address.partition("@")[0]

@@ -353,6 +353,21 @@ def test_other_people_are_named_and_our_own_merges_are_not(opened: Open, tmp_pat
     assert plan.ahead == 2
 
 
+def test_who_told_git_no_name_is_no_stranger_on_another_host(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, one, _ = make_pair(tmp_path)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    monkeypatch.setenv("LOGNAME", "anna")
+    for name, address in (("anna", "anna@desktop"), ("ben", "ben@desktop"), ("Anna", "anna@work")):
+        write(one, {address: "1\n"})
+        git(one, "add", "-A")
+        git(one, "-c", f"user.name={name}", "-c", f"user.email={address}", "commit", "-q", "-m", "x")
+    strangers = opened(one).plan().strangers
+    assert "anna <anna@desktop>" not in strangers
+    assert {"ben <ben@desktop>", "Anna <anna@work>"} <= set(strangers)
+
+
 def test_a_part_of_a_repository_is_planned_as_that_part(opened: Open, tmp_path: Path) -> None:
     work = make_repository(tmp_path / "work", {"a": "1\n", "sub/b": "12\n"})
     write(work, {"sub/c": "123\n", ".env": "x"})
