@@ -118,6 +118,8 @@ class Quick:
         for path in paths:
             if not path.startswith(self._repository.prefix) or path + b"/" == self._repository.prefix:
                 continue
+            if self._quarantine.knows(path):
+                raise NotPlain
             check_plain(path, view)
             leaf = lookup(self._objects, view.head, path)
             if leaf is not None and leaf.mode in (TREE_MODE, SUBMODULE_MODE):
@@ -144,8 +146,6 @@ class Quick:
         if not (stat.S_ISREG(seen.st_mode) or stat.S_ISLNK(seen.st_mode)) or seen.st_size > LARGEST_FILE:
             raise NotPlain
         if self._limits.max_file_size is not None and seen.st_size > self._limits.max_file_size:
-            raise NotPlain
-        if self._quarantine.knows(path):
             raise NotPlain
 
     def _left_out(self, view: View, untracked: Collection[bytes]) -> Iterator[bytes]:

@@ -54,6 +54,7 @@ SUITES: Mapping[str, Suite] = {
     "sequences": Suite("test_races.py", "each_sequence", 50, limit=1884),
     "histories": Suite("test_races.py", "three_hosts", 10, factor=10),
     "saves": Suite("test_races.py", "however_and_whenever or git_itself", 250),
+    "by hand": Suite("test_snapshot_by_hand.py", "person", 100),
     "commit kills": Suite("test_snapshot_kills.py", "random_moments", 50),
     "apply kills": Suite("test_apply_killed.py", "at_any_moment", 25),
     "commit disk full": Suite("test_snapshot_disk.py", "full", 64, limit=64),

@@ -73,7 +73,7 @@ def given_paths_are_committed(world: World, snapshots: Snapshots, beside: Path) 
     wanted, reference = made
     wanted_files = listing(world, wanted, reference)
     done = commit(world, snapshots, paths)
-    assert not any(covered(bad.path) for bad in done.quarantined) and not done.pending
+    assert not [bad for bad in done.quarantined if covered(bad.path)] and not done.pending
     displaced_flagged = {path for path in flagged if path not in wanted_files}
     kept = {path: leaf for path, leaf in before.items() if not covered(path) or path in displaced_flagged}
     taken = {path: leaf for path, leaf in wanted_files.items() if covered(path)}

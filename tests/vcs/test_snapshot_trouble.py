@@ -80,6 +80,12 @@ def test_a_repository_in_the_place_of_a_file_does_not_become_a_submodule(
     assert git(place, "ls-files") == "d/b.txt\nd/c.txt"
 
 
+def test_a_quarantined_file_that_is_deleted_is_forgotten(place: Path) -> None:
+    snapshots = break_filter(place)
+    write(place, {"poison": None})
+    assert not snapshots.commit([b"poison"]).quarantined
+
+
 # Helpers that die
 
 
