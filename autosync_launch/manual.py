@@ -60,10 +60,10 @@ def _rendered(page: Path) -> str:
     """Give the text of a page for a pipe."""
     for command in (("mandoc", "-T", "utf8"), ("man", "-P", "cat", "-l")):
         if shutil.which(command[0]):
-            done = subprocess.run((*command, str(page)), capture_output=True, text=True, check=False)
+            done = subprocess.run((*command, str(page)), capture_output=True, check=False)
             if done.returncode == 0:
-                return re.sub(".\b", "", done.stdout)
-    return _plain(page.read_text())
+                return re.sub(".\b", "", done.stdout.decode("utf-8", "replace"))
+    return _plain(page.read_text("utf-8"))
 
 
 def _plain(source: str) -> str:
