@@ -550,6 +550,8 @@ def add_all_on_a_copy(world: World, beside: Path) -> tuple[str, dict[str, str]] 
         "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(world.place / ".git" / "objects"),
     }
     before = links(world, environment)
+    # One "add" that removes a rule from the index still obeys it in other files: so the rules come first.
+    world.run("add", "-A", "--", ":(glob)**/.gitattributes", environment=environment)
     done = world.run("add", "-A", environment=environment)
     if done.returncode:
         return None
