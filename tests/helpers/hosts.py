@@ -24,15 +24,7 @@ BIN = Path(__file__).resolve().parents[2] / "bin"
 READY_DEADLINE_S = 30.0
 STOP_DEADLINE_S = 30.0
 
-_KEPT = (
-    "PATH",
-    "LANG",
-    "LC_ALL",
-    "TERM",
-    "SYSTEMROOT",
-    "PYTHONDONTWRITEBYTECODE",
-    "COVERAGE_PROCESS_START",
-)
+_KEPT = ("PATH", "LANG", "LC_ALL", "TERM")
 # Two hosts of one person: a first synchronisation asks where other people commit.
 _GIT_CONFIGURATION = """\
 [user]
