@@ -20,6 +20,8 @@ from typing import Protocol
 
 Action = Callable[[], None]
 MAX_WAIT_S = 3600.0
+CROWD = 100
+"""From so many timers on those that were taken back are looked for."""
 
 
 class HasFileno(Protocol):
@@ -55,6 +57,7 @@ class Loop:
         self._selector = selectors.DefaultSelector()
         self._watched: dict[int, _Watched] = {}
         self._timers: list[Timer] = []
+        self._crowd = CROWD
         self._numbers = itertools.count()
         self._soon: collections.deque[Action] = collections.deque()
         self._signals: dict[int, Action] = {}
@@ -92,6 +95,8 @@ class Loop:
     def call_at(self, when: float, action: Action) -> Timer:
         timer = Timer(when, next(self._numbers), action)
         heapq.heappush(self._timers, timer)
+        if len(self._timers) > self._crowd:
+            self._forget_cancelled()
         return timer
 
     def call_later(self, delay_s: float, action: Action) -> Timer:
@@ -164,6 +169,11 @@ class Loop:
             action = heapq.heappop(self._timers).action
             if action is not None:
                 action()
+
+    def _forget_cancelled(self) -> None:
+        self._timers = [timer for timer in self._timers if timer.action is not None]
+        heapq.heapify(self._timers)
+        self._crowd = max(CROWD, 2 * len(self._timers))
 
     def _call_soon_ones(self) -> None:
         for _ in range(len(self._soon)):

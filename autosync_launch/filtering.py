@@ -4,7 +4,7 @@
 
 The three live and die together: when one of them ends, or the launcher does (its lifeline closes), or
 SIGTERM comes, the others are ended too. After SIGTERM the input is ended first, so that the filter may
-finish what it holds. The status is 0 after SIGTERM, 100 where one of them refused to work, else 111.
+finish what it holds. The status is 0 after SIGTERM, 100 where one of them refused to work or the filter cannot be run, else 111.
 
 Uses nothing but the standard library, so that it starts fast.
 """
@@ -19,6 +19,8 @@ import subprocess
 import sys
 
 PERMANENT, TEMPORARY = 100, 111
+NOT_RUNNABLE = (126, 127)
+"""A shell's status where the program is not there, or may not be run."""
 GRACE_S = 5.0
 LIFELINE = "AUTOSYNC_LIFELINE_FD"
 PARTS = ("--input", "--filter", "--output")
@@ -77,7 +79,7 @@ def main(arguments: list[str]) -> int:
         process.wait()
     if asked:
         return 0
-    return PERMANENT if PERMANENT in statuses else TEMPORARY
+    return PERMANENT if PERMANENT in statuses or statuses[1] in NOT_RUNNABLE else TEMPORARY
 
 
 def _lifelines() -> list[int]:

@@ -20,9 +20,8 @@ from typing import NamedTuple, TypeVar
 
 from autosync_vcs.git.process import LOCAL_TIMEOUT_S, Git, stop
 from autosync_vcs.git.repository import Repository
+from autosync_vcs.git.tree_cache import TreeCache
 
-CACHED_NAMES = 50_000
-"""How many names in trees are kept in memory."""
 TREE_MODE = "40000"
 Answer = TypeVar("Answer")
 
@@ -128,7 +127,7 @@ class Objects:
         self._repository = repository
         self._git = repository.git()
         self._helpers: dict[tuple[str, ...], Helper] = {}
-        self._trees: dict[str, Tree] = {}
+        self._trees: TreeCache[Tree] = TreeCache()
         self._store: tuple[object, ...] = ()
 
     def refresh(self) -> bool:
@@ -157,11 +156,8 @@ class Objects:
 
     def tree(self, oid: str) -> Tree:
         """Give the names directly in a tree, by the id of a tree or a commit."""
-        if oid not in self._trees:
-            if sum(map(len, self._trees.values())) > CACHED_NAMES:
-                self._trees.clear()
-            self._trees[oid] = self._read_tree(oid)
-        return self._trees[oid]
+        known = self._trees.get(oid)
+        return self._trees.put(oid, self._read_tree(oid)) if known is None else known
 
     def tree_id(self, commit: str) -> str:
         """Give the id of a commit's tree."""

@@ -14,8 +14,8 @@ from typing import NamedTuple
 from autosync_vcs.git.neutral import neutral
 from autosync_vcs.git.objects import Helper, HelperDied, Tree, parse_tree
 from autosync_vcs.git.repository import Repository
+from autosync_vcs.git.tree_cache import TreeCache
 
-CACHED_NAMES = 50_000
 CACHED_COMMITS = 1000
 REQUEST_BYTES = 4096
 """So much is asked for at once: it fits into the smallest pipe, so that nobody waits for each other."""
@@ -41,7 +41,7 @@ class Reader:
         self._repository = repository
         self._lock = threading.Lock()
         self._helper: Helper | None = None
-        self._trees: dict[str, Tree] = {}
+        self._trees: TreeCache[Tree] = TreeCache()
         self._commits: dict[str, Commit] = {}
 
     def commit(self, oid: str) -> Commit | None:
@@ -62,10 +62,7 @@ class Reader:
             content = self._content(oid + "^{tree}", b"tree")
             if content is None:
                 raise HelperDied(f"there is no tree {oid}")
-            tree = parse_tree(content, len(oid) // 2)
-            if sum(map(len, self._trees.values())) > CACHED_NAMES:
-                self._trees.clear()
-            self._trees[oid] = tree
+            tree = self._trees.put(oid, parse_tree(content, len(oid) // 2))
         return tree
 
     def blobs(self, oids: Sequence[str], take: Take) -> None:
