@@ -4,7 +4,8 @@
 
 The three live and die together: when one of them ends, or the launcher does (its lifeline closes), or
 SIGTERM comes, the others are ended too. After SIGTERM the input is ended first, so that the filter may
-finish what it holds. The status is 0 after SIGTERM, 100 where one of them refused to work or the filter cannot be run, else 111.
+finish what it holds. The status is 0 after SIGTERM, 100 where one of them refused to work or the filter
+cannot be run, else 111.
 
 Uses nothing but the standard library, so that it starts fast.
 """
