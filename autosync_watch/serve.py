@@ -43,7 +43,9 @@ def serve(arguments: Mapping[str, Any]) -> int:
 class Watching:
     """The tool at work: what the watchers see is published, requests are answered."""
 
-    def __init__(self, stage: Stage, watchers: Sequence[Watcher], publish: Callable[[Payload], None]) -> None:
+    def __init__(
+        self, stage: Stage, watchers: Sequence[Watcher], publish: Callable[[Payload], None]
+    ) -> None:
         self._stage = stage
         self._watchers = watchers
         self._publish = publish

@@ -38,7 +38,7 @@ def changed(place: Path, name: str, content: str) -> bytes:
     after = trees(place)
     patch = Patch(os.fsencode(name), old, leaf(place, name), (place / name).stat())
     moved = {path: TreePatch(before[path], after[path]) for path in before if before[path] != after[path]}
-    return IndexFile(base, "sha1").change([patch], moved)
+    return bytes(IndexFile(base, "sha1").change([patch], moved))
 
 
 def trees(place: Path) -> dict[bytes, str]:

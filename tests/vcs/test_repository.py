@@ -107,8 +107,7 @@ def test_an_old_git_is_told_in_the_words_of_the_manual(work: Path, monkeypatch: 
     (old / "git").chmod(0o755)
     monkeypatch.setenv("PATH", str(old))
     assert refusal(work) == (
-        "git 2.34.1 is too old: 2.38 or newer is needed to merge beside the tree; "
-        "see Install in README"
+        "git 2.34.1 is too old: 2.38 or newer is needed to merge beside the tree; see Install in README"
     )
 
 
