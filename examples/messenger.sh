@@ -3,6 +3,7 @@
 #     messenger.sh HOST FILE      beside `autosync`, with syncmethod = poll
 # HOST "-" is this machine. Lost or doubled news does no harm: the remote is asked now and then anyway.
 host=$1 file=$2
+# shellcheck disable=SC2029 # the command is put together here
 far() { if [ "$host" = - ]; then sh -c "$1"; else ssh "$host" "$1"; fi; }
 
 autosync tap vcs.pushed | far "cat >>'$file'" &
