@@ -101,7 +101,11 @@ ALL: dict[str, Callable[[], Lines]] = {
 def pipelines(more: str = "") -> Iterator[tuple[Host, Host]]:
     """Give two hosts with running pipelines on a private XMPP server and hub."""
     with contextlib.ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="autosync-bench-")))
+        directory = Path(
+            stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="autosync-bench-", ignore_cleanup_errors=True)
+            )
+        )
         server = prosody.Prosody(directory / "prosody")
         account = server.add_account("team", "only for measuring")
         stack.enter_context(server)
@@ -118,7 +122,7 @@ def pipelines(more: str = "") -> Iterator[tuple[Host, Host]]:
 def pair() -> Iterator[tuple[Host, Host]]:
     """Give two clones of a hub without autosync, with as many files."""
     with (
-        tempfile.TemporaryDirectory(prefix="autosync-bench-") as directory,
+        tempfile.TemporaryDirectory(prefix="autosync-bench-", ignore_cleanup_errors=True) as directory,
         hosts.hosts(Path(directory), "one", "other") as (one, other),
     ):
         for number in range(FILES_BEFORE):

@@ -142,7 +142,7 @@ def world(files: int) -> Iterator[World]:
     """Give clones of a hub with so many files, in a home of their own."""
     before = dict(os.environ)
     with (
-        tempfile.TemporaryDirectory(prefix="autosync-bench-") as directory,
+        tempfile.TemporaryDirectory(prefix="autosync-bench-", ignore_cleanup_errors=True) as directory,
         hosts.hosts(Path(directory), "anna", "ben", "cleo") as (one, other, plain),
     ):
         try:
