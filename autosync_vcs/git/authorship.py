@@ -39,14 +39,16 @@ class Authorship:
         host: str,
         message_command: str | None = None,
         hooks: Hooks | None = None,
+        sign: bool | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """``now`` gives UTC seconds."""
+        """``sign``: None as git is configured. ``now`` gives UTC seconds."""
         self._repository = repository
         self._objects = objects
         self._host = host
         self._message_command = message_command
         self._hooks = hooks
+        self._sign = sign
         self._now = now
         self._identity: _Identity | None = None
         self._notes: list[str] = []
@@ -118,7 +120,9 @@ class Authorship:
             for role in ("AUTHOR", "COMMITTER"):
                 environment |= {f"GIT_{role}_NAME": known.name, f"GIT_{role}_EMAIL": known.email}
         git = git.varied(environment=environment)
-        signs = git.line("config", "--type=bool", "--get", "commit.gpgSign", allow=(0, 1)) == "true"
+        signs = self._sign
+        if signs is None:
+            signs = git.line("config", "--type=bool", "--get", "commit.gpgSign", allow=(0, 1)) == "true"
         names = [git.line("var", f"GIT_{role}_IDENT") for role in ("AUTHOR", "COMMITTER")]
         return _Identity(
             author=names[0].rpartition(">")[0] + ">",

@@ -65,6 +65,7 @@ class GitDriver:
             limits=Limits(self._ignored, config.max_file_size),
             message_command=config.commitmessagecmd,
             run_hooks=config.runhooks,
+            sign=config.sign,
         )
         self._sharing = Sharing(self.repository, config.branch)
         self._reader = Reader(self.repository)

@@ -51,12 +51,14 @@ class Snapshots:
         limits: Limits | None = None,
         message_command: str | None = None,
         run_hooks: bool = False,
+        sign: bool | None = None,
         lock_wait_s: float = LOCK_WAIT_S,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """``message_command`` is a shell command that writes messages; ``now`` gives monotonic seconds.
 
-        With ``run_hooks`` the user's pre-commit, commit-msg and post-commit are run.
+        With ``run_hooks`` the user's pre-commit, commit-msg and post-commit are run. ``sign`` tells whether
+        commits are signed, None as git is configured.
         """
         self._repository = repository
         self._lock_wait_s = lock_wait_s
@@ -65,7 +67,7 @@ class Snapshots:
         self._hooks = Hooks(repository) if run_hooks else None
         self._staging = Staging(repository, limits or Limits(), self._quarantine, self._hooks)
         self._quick = Quick(repository, self._objects, limits or Limits(), self._quarantine)
-        self._authorship = Authorship(repository, self._objects, host, message_command, self._hooks)
+        self._authorship = Authorship(repository, self._objects, host, message_command, self._hooks, sign)
         self._device = _device(repository)
         self._told: set[str] = set()
 

@@ -165,6 +165,22 @@ def test_a_signature_that_cannot_be_made_holds_the_commit(place: Path, paths: Pa
     assert "signed" in held.value.reason
 
 
+def test_the_configuration_decides_about_signing_before_git_does(tmp_path: Path) -> None:
+    place = make_repository(tmp_path / "a", {"one": "1\n"})
+    git(place, "config", "gpg.program", "false")
+    git(place, "config", "commit.gpgSign", "true")
+    write(place, {"one": "2\n"})
+    unsigned = Snapshots(discover(str(place)), host="laptop", sign=False)
+    assert unsigned.commit(None).revision == head(place)
+    unsigned.close()
+    git(place, "config", "commit.gpgSign", "false")
+    write(place, {"one": "3\n"})
+    signed = Snapshots(discover(str(place)), host="laptop", sign=True)
+    with pytest.raises(Held):
+        signed.commit(None)
+    signed.close()
+
+
 # Only what was asked for
 
 
