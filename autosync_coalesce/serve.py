@@ -11,6 +11,7 @@ from autosync_coalesce.main import PROGRAM
 from autosync_coalesce.window import Settings, Window
 from autosync_common import config, messages
 from autosync_common.answers import Refused
+from autosync_common.arguments import number
 from autosync_common.errors import UserError
 from autosync_common.lines import LineWriter
 from autosync_common.loop import Timer
@@ -18,7 +19,7 @@ from autosync_common.messages import BatchSettled, FsChanged, FsRescan, Message
 from autosync_common.naming import absolute
 from autosync_common.rescans import Rescans
 from autosync_common.settings import CoalesceConfig
-from autosync_common.stage import Stage, StageOptions, number, options_of
+from autosync_common.stage import Stage, StageOptions, options_of
 
 TOPICS = (FsChanged.TOPIC, FsRescan.TOPIC)
 STDOUT = 1

@@ -24,8 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from autosync_common import curve, endpoints, messages
 from autosync_common.answers import Refused
-from autosync_common.arguments import COMMON_OPTIONS, number, parse
-from autosync_common.command import guard
+from autosync_common.arguments import number
 from autosync_common.errors import DONE, SIGNALLED, AutosyncError, UserError
 from autosync_common.lines import LineReader, LineWriter, TooLong
 from autosync_common.loop import Loop
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
     from autosync_common.bus import Publisher, Responder, Subscriber
     from autosync_common.curve import Keys
     from autosync_common.peers import Peers
-
-__all__ = ["COMMON_OPTIONS", "Stage", "StageOptions", "guard", "number", "options_of", "parse"]
 
 LIFELINE = "AUTOSYNC_LIFELINE_FD"
 """Names a descriptor in the environment: when its other end closes, the parent is gone."""

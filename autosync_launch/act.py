@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from autosync_common import messages
+from autosync_common.arguments import number
 from autosync_common.errors import DONE, TEMPORARY, TemporaryError, UserError
 from autosync_common.instance import Instance, instances
 from autosync_common.messages import VcsState
 from autosync_common.sentences import held, many
-from autosync_common.stage import number
 from autosync_launch import choose
 
 LOOK_S = 0.05

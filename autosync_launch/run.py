@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from autosync_common import __version__, bus, config
+from autosync_common.arguments import number
 from autosync_common.errors import AutosyncError, UserError
 from autosync_common.instance import AlreadyRunning, Lock, Record, boot_id, instances
 from autosync_common.naming import default_file, shown
 from autosync_common.paths import runtime_directory, state_directory
 from autosync_common.sentences import clock
 from autosync_common.settings import Configuration
-from autosync_common.stage import Stage, StageOptions, logger, number
+from autosync_common.stage import Stage, StageOptions, logger
 from autosync_launch.journal import Journal
 from autosync_launch.launcher import Launcher
 from autosync_launch.line import line

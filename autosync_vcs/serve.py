@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from autosync_common.arguments import number
 from autosync_common.config import for_directories, load
 from autosync_common.errors import AutosyncError, UserError
 from autosync_common.host import host_name, this_host
 from autosync_common.sentences import many, subject
 from autosync_common.settings import Configuration, Repository
-from autosync_common.stage import Stage, number, options_of
+from autosync_common.stage import Stage, options_of
 from autosync_vcs import first_contact
 from autosync_vcs.driver import Driver
 from autosync_vcs.events import Settings

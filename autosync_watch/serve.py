@@ -9,11 +9,12 @@ from typing import Any
 
 from autosync_common import config
 from autosync_common.answers import Refused
+from autosync_common.arguments import number
 from autosync_common.errors import UserError
 from autosync_common.lines import LineWriter
 from autosync_common.loop import Timer
 from autosync_common.messages import FsChanged, FsRescan, Payload
-from autosync_common.stage import Stage, number, options_of
+from autosync_common.stage import Stage, options_of
 from autosync_watch.main import PROGRAM
 from autosync_watch.root import Root
 from autosync_watch.watcher import Watcher

@@ -21,11 +21,6 @@ class CommandFailed(Exception):
     """The program that writes messages did not; ``str()`` says why."""
 
 
-def compose(changes: Sequence[Change], host: str) -> str:
-    """Give the whole message for these changes (all of them)."""
-    return with_trailers(default_text(changes), host)
-
-
 def default_text(changes: Sequence[Change]) -> str:
     if len(changes) == 1:
         return subject(changes)

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LOCAL_TIMEOUT_S = 600.0
-NETWORK_TIMEOUT_S = 1800.0
 TERMINATE_GRACE_S = 10.0
 
 _KEPT = ("HOME", "PATH", "USER", "LOGNAME", "TMPDIR", "SSH_AUTH_SOCK", "SSH_AGENT_PID", "LANG",

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from autosync_common import stage
+from autosync_common.command import guard
 from autosync_common.errors import TemporaryError, UserError
 from tests.helpers.tooling import Tool, command, run
 from tests.helpers.waiting import eventually
@@ -91,7 +92,7 @@ def test_whatever_is_raised_becomes_one_line_and_a_status(
     def fail() -> int:
         raise error
 
-    assert stage.guard("t", fail) == status
+    assert guard("t", fail) == status
     assert capsys.readouterr().err.strip() == line
 
 
@@ -128,7 +129,7 @@ def test_a_bug_is_one_line_that_says_where(capsys: pytest.CaptureFixture[str]) -
     def fail() -> int:
         return 1 // 0
 
-    assert stage.guard("t", fail) == 111
+    assert guard("t", fail) == 111
     told = capsys.readouterr().err
     assert told.startswith("t: internal error: ZeroDivisionError at test_stage.py:")
     assert len(told.splitlines()) == 1

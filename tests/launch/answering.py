@@ -10,7 +10,8 @@ HEAD = """#!/usr/bin/env python3
 import json, os, pathlib, sys
 sys.path.insert(0, {repository!r})
 from autosync_common.messages import VcsCommitted, VcsState, Change, plain
-from autosync_common.stage import COMMON_OPTIONS, Stage, options_of, parse
+from autosync_common.arguments import COMMON_OPTIONS, parse
+from autosync_common.stage import Stage, options_of
 
 program = pathlib.Path(sys.argv[0])
 usage = f"Usage: {{program.name}} [options] [--in=ENDPOINT]... [PATH...]\\n\\nOptions:\\n" + COMMON_OPTIONS
