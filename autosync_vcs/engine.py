@@ -30,6 +30,7 @@ from autosync_vcs.events import (
     IntegrateEnded,
     LocalEnd,
     LocalHeld,
+    MaybeReachable,
     NetworkEnd,
     NetworkHeld,
     Outside,
@@ -169,6 +170,8 @@ def _outside(state: State, event: Outside, now: float, settings: Settings) -> St
             )
         case Announced():
             return _network_again(dataclasses.replace(state, fetch_at=now), now)
+        case MaybeReachable():
+            return _network_again(dataclasses.replace(state, failures=0), now)
         case SyncRequested():
             asked = dataclasses.replace(state.tickets, asked=state.tickets.asked + 1)
             state = dataclasses.replace(state, tickets=asked, rescan=True, at_once=True, fetch_at=now)

@@ -39,6 +39,11 @@ class Announced:
 
 
 @dataclass(frozen=True, slots=True)
+class MaybeReachable:
+    """The machine woke up, or its network changed: what could not be reached may be there again."""
+
+
+@dataclass(frozen=True, slots=True)
 class SyncRequested:
     """Somebody waits until all that was saved before is on the hub."""
 
@@ -124,7 +129,9 @@ class WentOffline:
     reason: str
 
 
-Outside = Dirty | Rescan | Announced | SyncRequested | Paused | Resumed | Told | Release | Tick
+Outside = (
+    Dirty | Rescan | Announced | MaybeReachable | SyncRequested | Paused | Resumed | Told | Release | Tick
+)
 LocalEnd = Recovered | CommitEnded | IntegrateEnded | LocalHeld
 NetworkEnd = FetchEnded | PushEnded | PushRejected | NetworkHeld | WentOffline
 Event = Outside | LocalEnd | NetworkEnd

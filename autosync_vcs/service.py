@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from autosync_common.errors import DONE, NO, TEMPORARY
 from autosync_common.messages import BatchSettled, Change, Message, XmppState
 from autosync_common.paths import home
 from autosync_common.stage import Stage
+from autosync_common.surroundings import NetworkChanges, Sleep
 from autosync_vcs import events
 from autosync_vcs.driver import HeldKind
 from autosync_vcs.git.process import stop_all
@@ -21,8 +21,6 @@ from autosync_vcs.worker import Worker
 TOPICS = ("batch.settled", "xmpp.state")
 OFFERS = ("vcs.committed", "vcs.pushed", "vcs.pulled", "vcs.conflicted", "vcs.state")
 LOOK_AROUND_S = 15.0
-SLEPT_S = 30.0
-"""A wall clock that ran so much further than the timers means that the machine slept."""
 LAST_STEP_S = 8.0
 """So long a running step may go on after we were told to stop."""
 
@@ -30,13 +28,14 @@ LAST_STEP_S = 8.0
 class Service:
     """The repositories of one process, by their roots."""
 
-    def __init__(self, stage: Stage, workers: Iterable[Worker]) -> None:
+    def __init__(self, stage: Stage, workers: Iterable[Worker], sleep: Sleep | None = None) -> None:
         self._stage = stage
         self._workers = tuple(workers)
         self._draining = False
         self._stop_status: int | None = None
         self._waiting_for_quiet: list[tuple[Deferred, tuple[Worker, ...]]] = []
-        self._clocks = (time.time(), stage.loop.now())
+        self._sleep = sleep or Sleep()
+        self._network = NetworkChanges(stage.loop, self._network_changed)
         self._login = _login_facts()
         for worker in self._workers:
             worker.on_change = self._changed
@@ -61,6 +60,7 @@ class Service:
         self._stage.loop.call_later(LAST_STEP_S, lambda: self._stage.loop.stop(status))
 
     def close(self) -> None:
+        self._network.close()
         stop_all()
         for worker in self._workers:
             worker.close()
@@ -175,11 +175,9 @@ class Service:
 
     def _look_around(self) -> None:
         """Notice that the machine slept, and that a login may work now."""
-        wall, timers = time.time(), self._stage.loop.now()
-        slept = (wall - self._clocks[0]) - (timers - self._clocks[1])
-        self._clocks = (wall, timers)
-        if slept > SLEPT_S:
+        if self._sleep.is_over():
             for worker in self._workers:
+                worker.post(events.MaybeReachable())
                 worker.post(events.Rescan())
                 worker.post(events.Announced())
         if any(worker.is_held(HeldKind.LOGIN) for worker in self._workers):
@@ -189,6 +187,11 @@ class Service:
                 for worker in self._workers:
                     worker.release(HeldKind.LOGIN)
         self._stage.loop.call_later(LOOK_AROUND_S, self._look_around)
+
+    def _network_changed(self) -> None:
+        """Let those that are offline try at once."""
+        for worker in self._workers:
+            worker.post(events.MaybeReachable())
 
 
 def _below(root: str, of: str) -> str | None:

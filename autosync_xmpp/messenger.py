@@ -6,13 +6,11 @@ nothing, until the configuration changes. Connecting and the password command wa
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import random
 import secrets
 import socket
 import ssl
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -22,6 +20,7 @@ from typing import Literal
 from autosync_common.loop import Loop, Timer
 from autosync_common.messages import XmppState
 from autosync_common.settings import XmppConfig
+from autosync_common.surroundings import Sleep
 from autosync_xmpp.authentication import Account
 from autosync_xmpp.credentials import PasswordUnavailable, password_of
 from autosync_xmpp.dial import Target, Unreachable, dial, targets
@@ -36,7 +35,6 @@ STEADY_S = 60.0
 """A login that lasted so long was a success: the next try comes early again."""
 PASSWORD_RETRY_S = 60.0
 SLEEP_CHECK_S = 10.0
-SLEPT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,7 @@ class Messenger:
         self._finished: Callable[[bool], None] | None = None
         self._retry: Timer | None = None
         self._ticker: Timer | None = None
-        self._slept = _asleep()
+        self._sleep = Sleep()
         self.state = XmppState(state="connecting", jid=config.username)
         loop.call_later(SLEEP_CHECK_S, self._look_for_sleep)
 
@@ -124,8 +122,8 @@ class Messenger:
         elif self._session is not None and self._session.online:
             self._confirm_all()
 
-    def woke(self) -> None:
-        """The host slept: what the connection is worth must be seen now, not when the next ping is due."""
+    def look_again(self) -> None:
+        """The host slept, or its network changed: see now what the connection is worth, or connect now."""
         if self._session is not None:
             self._session.probe()
             self._tick()
@@ -285,10 +283,9 @@ class Messenger:
         self._log.log(level, "%s%s", failure, f"; {more}" if more else "")
 
     def _look_for_sleep(self) -> None:
-        before, self._slept = self._slept, _asleep()
         self._loop.call_later(SLEEP_CHECK_S, self._look_for_sleep)
-        if self._slept - before > SLEPT_S:
-            self.woke()
+        if self._sleep.is_over():
+            self.look_again()
 
 
 def retry_delay_s(failures: int) -> float:
@@ -298,12 +295,3 @@ def retry_delay_s(failures: int) -> float:
 
 def _new_resource() -> str:
     return RESOURCE_PREFIX + secrets.token_hex(6)
-
-
-def _asleep() -> float:
-    """Give the seconds that this host slept so far: only differences mean something."""
-    clock = time.time()
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            clock = time.clock_gettime(time.CLOCK_BOOTTIME)
-    return clock - time.monotonic()

@@ -15,6 +15,7 @@ from autosync_common.messages import Message, PeerAnnounced, PeerHas, VcsPushed,
 from autosync_common.naming import default_file, shown
 from autosync_common.settings import Configuration, XmppConfig
 from autosync_common.stage import Stage, StageOptions, options_of
+from autosync_common.surroundings import NetworkChanges
 from autosync_xmpp.main import PROGRAM
 from autosync_xmpp.messenger import Hearing, Messenger
 from autosync_xmpp.notices import Pushed, pushed_of_status
@@ -53,6 +54,7 @@ class Xmpp:
         self.stage.on_stop = self._stop
         hearing = Hearing(self._state_changed, self._announced, self._online)
         self.messenger = Messenger(self.stage.loop, account, hearing, self.stage.log)
+        self.network = NetworkChanges(self.stage.loop, self.messenger.look_again)
         self.requests: SyncRequests | None = None
         self._vcs = vcs
         if vcs is not None:

@@ -22,6 +22,7 @@ from autosync_vcs.events import (
     Integrate,
     IntegrateEnded,
     LocalHeld,
+    MaybeReachable,
     NetworkHeld,
     Paused,
     Push,
@@ -43,8 +44,8 @@ from autosync_vcs.state import LOCAL, NETWORK, IllegalEvent, Local, Network, Sta
 
 A = frozenset({b"a"})
 OUTSIDE: tuple[Event, ...] = (
-    Dirty(A), Rescan(), Announced(), SyncRequested(), Paused(), Resumed(), Told(True), Told(False),
-    Release(), Tick(),
+    Dirty(A), Rescan(), Announced(), MaybeReachable(), SyncRequested(), Paused(), Resumed(), Told(True),
+    Told(False), Release(), Tick(),
 )  # fmt: skip
 ENDS: dict[Event, set[Local | Network]] = {
     Recovered(): {Local.RECOVERING},
@@ -237,6 +238,34 @@ def test_offline_waits_longer_each_time_and_an_announcement_ends_the_waiting() -
     assert driven.post(Announced()) == [Fetch()]
     driven.post(FetchEnded(False, False))
     assert driven.state.offline_since is None and driven.state.failures == 0
+
+
+def test_a_changed_network_ends_the_waiting_and_the_waits_begin_anew() -> None:
+    driven = in_step()
+    driven.post(Announced())
+    for _ in range(8):
+        driven.post(WentOffline("no route"))
+        driven.wait()
+    driven.post(WentOffline("no route"))
+    assert driven.state.retry_at is not None and driven.state.retry_at > driven.now + 60
+    assert driven.post(MaybeReachable()) == [Fetch()]
+    driven.post(WentOffline("no address yet"))
+    assert driven.state.retry_at is not None and driven.state.retry_at <= driven.now + 1.25
+
+
+def test_a_network_that_changes_during_a_try_lets_the_next_one_come_early() -> None:
+    driven = in_step()
+    driven.post(Announced())
+    for _ in range(8):
+        driven.post(WentOffline("no route"))
+        driven.wait()
+    assert driven.post(MaybeReachable()) == []
+    driven.post(WentOffline("that one was begun before"))
+    assert driven.state.retry_at is not None and driven.state.retry_at <= driven.now + 1.25
+
+
+def test_a_changed_network_asks_nothing_of_a_remote_that_was_reached() -> None:
+    assert in_step().post(MaybeReachable()) == []
 
 
 def test_a_push_cut_off_is_pushed_again_after_the_next_fetch() -> None:

@@ -81,7 +81,7 @@ def test_after_a_sleep_the_connection_is_tested_at_once(server: Prosody) -> None
     try:
         eventually(lambda: running.words()[-1:] == ["online"])
         server.freeze()
-        running.loop.call_soon(running.messenger.woke)
+        running.loop.call_soon(running.messenger.look_again)
         eventually(lambda: "offline" in running.words())
     finally:
         running.close()
