@@ -16,8 +16,10 @@ from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git import index
 from autosync_vcs.git.hooks import Hooks
-from autosync_vcs.git.index import Identity, Prepared
+from autosync_vcs.git.index import Prepared
+from autosync_vcs.git.index_file import TreePatch
 from autosync_vcs.git.judging import Judge, Judged, Limits, guard
+from autosync_vcs.git.landing import Path, Seen
 from autosync_vcs.git.objects import Leaf
 from autosync_vcs.git.process import Git, GitFailed
 from autosync_vcs.git.quarantine import Look, Quarantine, look_of
@@ -42,22 +44,31 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
-    """A commit to be: an index beside and what in it is to be committed."""
+class Lands:
+    """What the index needs to follow a commit that was drafted without it."""
 
-    prepared: Prepared
+    base: Seen
+    """The index that it knows of."""
+    paths: Mapping[bytes, Path]
+    trees: Mapping[bytes, TreePatch] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A commit to be: what is to be committed, and the index beside where one was made."""
+
+    prepared: Prepared | None
     differences: tuple[Difference, ...]
-    everything: bool
+    everything: bool = False
     """Whether nothing else in the index differs from HEAD, so that its tree is the commit's."""
-    touched: bool
+    touched: bool = False
     """Whether the index beside differs from the index."""
     pending: frozenset[bytes] = frozenset()
     bad: Mapping[bytes, tuple[str, Look]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    installed: Identity | None = None
-    """What the index will look like, where that is needed."""
     tree: str | None = None
     """The commit's tree, where it has been made already."""
+    lands: Lands | None = None
 
 
 class Staging:
@@ -91,12 +102,14 @@ class Staging:
         git = index.with_index(self._repository, prepared.path)
         try:
             judged = self.judged(git, selection, settle_s, moving)
+            rules = self._vanished_rules(git, selection, judged)
+            gone = [path for path in judged.remove if path not in rules]
             sparse = _is_sparse(git)
             if sparse:
-                _remove_as_git(git, judged.remove)
+                _remove_as_git(git, gone)
             else:
-                index.change(self._repository, prepared, (), judged.remove)
-            still_moving = self._take(Update(git, sparse=sparse), judged)
+                index.change(self._repository, prepared, (), gone)
+            still_moving = self._take(Update(git, sparse=sparse), judged, rules)
             if still_moving:
                 return self.draft(head, selection, settle_s, moving | still_moving)
             if self._hooks and (judged.add or judged.remove):
@@ -140,13 +153,33 @@ class Staging:
             guard(answer, result, self._repository, git)
         return result
 
-    def _take(self, update: Update, judged: Judged) -> frozenset[bytes]:
-        """Hash files into the index beside, those that moved meanwhile again; give those still moving."""
+    def _vanished_rules(self, git: Git, selection: Selection, judged: Judged) -> frozenset[bytes]:
+        """Give the attribute files to be removed that git obeys, from the index, until it removes them.
+
+        Which files still obey them hangs on the order, so that all goes in git's own: with them then also
+        go the files that are like their entry, but look as if they were not, as ``git add`` rehashes those.
+        """
+        look = Looker(self._repository)
+        rules = frozenset(path for path in judged.remove if _is_rule(path) and _is_in_directory(look, path))
+        if rules:
+            asked = git("diff-files", "-z", "--name-only", "--ignore-submodules=dirty", "--diff-filter=MT")
+            for path in asked.stdout.split(b"\0")[:-1]:
+                if selection(path) and path not in judged.pending and path not in judged.bad:
+                    judged.add.setdefault(path, _looked(look, path))
+        return rules
+
+    def _take(self, update: Update, judged: Judged, rules: frozenset[bytes]) -> frozenset[bytes]:
+        """Hash files into the index beside, those that moved meanwhile again; give those still moving.
+
+        The order is that of ``git add -A``: what the index has, as it is sorted there, then what is new.
+        """
         remaining = dict(judged.add)
         for _ in range(HASH_ROUNDS):
-            for path, reason in update(list(remaining)).items():
-                judged.bad[path] = (reason, remaining.pop(path))
-                del judged.add[path]
+            order = sorted({*remaining, *rules}, key=lambda path: (path in judged.created, path))
+            for path, reason in update(order).items():
+                judged.bad[path] = (reason, remaining.pop(path, None))
+                judged.add.pop(path, None)
+            rules = frozenset()
             crash_point("staging: hashed")
             look = Looker(self._repository)
             now = {path: _looked(look, path) for path in remaining}
@@ -205,6 +238,20 @@ def _remove_as_git(git: Git, paths: Sequence[bytes]) -> None:
         options = ("--ignore-unmatch", "--pathspec-from-file=-", "--pathspec-file-nul")
         lines = b"".join(path + b"\0" for path in paths)
         git("rm", "-q", "-f", "--cached", *options, input=lines, allow=(0, 1))
+
+
+def _is_rule(path: bytes) -> bool:
+    return path.rpartition(b"/")[2] == b".gitattributes"
+
+
+def _is_in_directory(look: Looker, path: bytes) -> bool:
+    """Tell whether the directory of a path is there, and no link."""
+    parent = path.rpartition(b"/")[0]
+    try:
+        seen = look(parent) if parent else None
+    except OSError:
+        return False
+    return not parent or (seen is not None and stat.S_ISDIR(seen.st_mode))
 
 
 def _looked(look: Looker, path: bytes) -> Look:

@@ -226,6 +226,12 @@ class World:
         listing = self.git("ls-files", "-z").split(b"\0")[:-1]
         return self.random.choice(listing) if listing else None
 
+    def vanished_rules(self) -> set[bytes]:
+        """Give the attribute files that only the index has: git obeys them as long as it has them."""
+        tracked = self.git("--literal-pathspecs", "ls-files", "-z").split(b"\0")
+        rules = {path for path in tracked if os.path.basename(path) == b".gitattributes"}
+        return {path for path in rules if not os.path.lexists(self.full(path))}
+
     def write_somewhere(self) -> None:
         self.put(self.path())
 
@@ -533,6 +539,19 @@ def links(world: World, environment: Environment) -> set[bytes]:
     return {line.partition(b"\t")[2] for line in lines if line.startswith(b"160000")}
 
 
+def _settle_racy(world: World, copy: Path, environment: Environment) -> None:
+    """Let git compare now the files that are as young as the index, and take the others for what it knew.
+
+    ``git add`` hashes such files again even if they are like their entries. Where it also removes rules
+    from the index, blobs would otherwise hang on whether a file was written in the same tick as the index.
+    """
+    if not copy.exists():
+        return
+    world.git("update-index", "--force-write-index", environment=environment)  # marks those that differ
+    later = copy.stat().st_mtime_ns + 3_600_000_000_000
+    os.utime(copy, ns=(later, later))
+
+
 def add_all_on_a_copy(world: World, beside: Path) -> tuple[str, dict[str, str]] | None:
     """Do ``git add -A && git write-tree`` on a copy of the index, with objects kept apart.
 
@@ -550,8 +569,8 @@ def add_all_on_a_copy(world: World, beside: Path) -> tuple[str, dict[str, str]] 
         "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(world.place / ".git" / "objects"),
     }
     before = links(world, environment)
-    # One "add" that removes a rule from the index still obeys it in other files: so the rules come first.
-    world.run("add", "-A", "--", ":(glob)**/.gitattributes", environment=environment)
+    if world.vanished_rules():
+        _settle_racy(world, copy, environment)
     done = world.run("add", "-A", environment=environment)
     if done.returncode:
         return None
