@@ -46,6 +46,8 @@ class Host:
         self.stderr = self.home / "stderr"
         self.stdout = self.home / "stdout"
         self.process: subprocess.Popen[bytes] | None = None
+        self.within: tuple[str, ...] = ()
+        """What comes before the pipeline's command line: a network of its own, for instance."""
         self.home.mkdir(parents=True)
         (self.home / ".gitconfig").write_text(_GIT_CONFIGURATION)
         self.runtime = Path(tempfile.mkdtemp(prefix="as-"))
@@ -105,7 +107,7 @@ class Host:
         ready, told = os.pipe()
         with self.stdout.open("ab") as out, self.stderr.open("ab") as err:
             self.process = subprocess.Popen(
-                (str(BIN / "autosync"), f"--ready-fd={told}", *arguments),
+                (*self.within, str(BIN / "autosync"), f"--ready-fd={told}", *arguments),
                 cwd=self.home,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

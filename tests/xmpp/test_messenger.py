@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,13 +25,14 @@ from tests.xmpp.parties import PASSWORD
 class Running:
     """A messenger on a loop in a thread; its states are kept."""
 
-    def __init__(self, config: XmppConfig, timing: Timing) -> None:
+    def __init__(self, config: XmppConfig, timing: Timing, failures: int = 0) -> None:
         self.states: list[XmppState] = []
         self.logins = 0
         self.loop = Loop()
         hearing = Hearing(self.states.append, lambda pushed: None, self._count)
         log = logging.getLogger("test-messenger")
         self.messenger = Messenger(self.loop, config, hearing, log, timing=timing)
+        self.messenger._failures = failures
         self.loop.call_soon(self.messenger.start)
         self._thread = threading.Thread(target=self.loop.run, daemon=True)
         self._thread.start()
@@ -83,6 +85,21 @@ def test_after_a_sleep_the_connection_is_tested_at_once(server: Prosody) -> None
         server.freeze()
         running.loop.call_soon(running.messenger.look_again)
         eventually(lambda: "offline" in running.words())
+    finally:
+        running.close()
+
+
+def test_a_changed_network_ends_a_long_wait_for_the_server(tmp_path: Path) -> None:
+    server = Prosody(tmp_path / "server")
+    server.add_account("anna", PASSWORD)
+    running = Running(account(server.port, server.cafile), Timing(), failures=8)
+    try:
+        (offline,) = eventually(lambda: [one for one in running.states if one.retry_at])
+        assert offline.state == "offline" and offline.retry_at is not None
+        with server:
+            running.loop.call_soon(running.messenger.look_again)
+            eventually(lambda: running.words()[-1:] == ["online"], 20.0)
+            assert time.time() < offline.retry_at
     finally:
         running.close()
 

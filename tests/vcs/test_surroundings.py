@@ -1,0 +1,101 @@
+"""The machine slept, or its network changed: the repositories that are offline try again at once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from autosync_common.config import for_directories
+from autosync_common.host import Host
+from autosync_common.stage import Stage, StageOptions
+from autosync_common.surroundings import Sleep
+from autosync_vcs.engine import OFFLINE_RETRY_S
+from autosync_vcs.events import Settings
+from autosync_vcs.serve import open_driver
+from autosync_vcs.service import OFFERS, Service
+from autosync_vcs.worker import Worker
+from tests.helpers import gitbox
+from tests.helpers.turning import turn
+
+
+class Serving:
+    """A service of one repository whose hub is away, and a hand on the clock that counts sleep."""
+
+    def __init__(self, directory: Path) -> None:
+        self.hub = gitbox.make_hub(directory / "hub.git")
+        self.path = gitbox.clone(self.hub, directory / "notes")
+        gitbox.commit(self.path, {"a.txt": "1\n"})
+        gitbox.git(self.path, "push", "-q", "origin", "HEAD")
+        self.away = self.hub.rename(directory / "away.git")
+        self.asleep_s = 0.0
+        self.stage = Stage(
+            "autosync-vcs",
+            StageOptions(inlets=(f"ipc://{directory}/in",), outlet=f"ipc://{directory}/out"),
+            OFFERS,
+        )
+        (repository,) = for_directories([str(self.path)]).repositories
+        self.worker = Worker(
+            self.stage,
+            repository,
+            Settings(settle_s=0.0, poll_interval_s=1e6),
+            lambda: open_driver(repository),
+            Host("anna", "1"),
+            confirmed=True,
+        )
+        self.service = Service(self.stage, [self.worker], Sleep(lambda: self.asleep_s))
+        turn(self.stage.loop, lambda: self.worker.state.failures and self.worker.is_quiet, 30.0)
+
+    def put_off(self) -> float:
+        """Let the next try be as far away as after a long time offline; give when it is due."""
+        due = self.stage.loop.now() + OFFLINE_RETRY_S[1]
+        self.worker.state = dataclasses.replace(self.worker.state, failures=9, retry_at=due)
+        return due
+
+    def wait_for_the_hub(self) -> None:
+        """Wait until the hub has the commit of this host, and no file differs from it."""
+
+        def arrived() -> bool:
+            same = gitbox.head(self.path) == gitbox.head(self.hub, "main")
+            return same and gitbox.is_clean(self.path)
+
+        turn(self.stage.loop, arrived, 60.0)
+
+    def close(self) -> None:
+        self.service.close()
+        self.stage.close()
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Iterator[Serving]:
+    made = Serving(tmp_path)
+    yield made
+    made.close()
+
+
+def test_after_a_sleep_an_offline_repository_tries_again_and_looks_at_its_files(serving: Serving) -> None:
+    due = serving.put_off()
+    serving.away.rename(serving.hub)
+    (serving.path / "while-asleep.txt").write_text("1\n")
+    serving.asleep_s += 3600.0
+    serving.service._look_around()
+    serving.wait_for_the_hub()
+    assert serving.stage.loop.now() < due
+    assert "while-asleep.txt" in gitbox.tree(serving.hub, "main")
+
+
+def test_a_changed_network_lets_an_offline_repository_push_at_once(serving: Serving) -> None:
+    gitbox.commit(serving.path, {"offline.txt": "1\n"})
+    due = serving.put_off()
+    serving.away.rename(serving.hub)
+    serving.service._network_changed()
+    serving.wait_for_the_hub()
+    assert serving.stage.loop.now() < due
+
+
+def test_a_machine_that_did_not_sleep_keeps_waiting(serving: Serving) -> None:
+    due = serving.put_off()
+    serving.service._look_around()
+    assert serving.worker.state.retry_at == due
