@@ -2,7 +2,7 @@
 
 A driver acts on one repository and knows nothing of messages, timers or other repositories. Its local
 half (``recover``, ``commit``, ``integrate``) is called from one thread, its network half (``fetch``,
-``push``) from another, at the same time; within a half there is one call at a time.
+``push``) from another, ``land`` from a third, at the same time; within each there is one call at a time.
 
 Names of files are bytes relative to the top of the repository, as the system itself prints them.
 """
@@ -168,11 +168,24 @@ class Driver(Protocol):
     def plan(self) -> Plan: ...
 
     def commit(
-        self, paths: Collection[bytes] | None, *, settle_s: float = 0.0, dry_run: bool = False
+        self,
+        paths: Collection[bytes] | None,
+        *,
+        settle_s: float = 0.0,
+        dry_run: bool = False,
+        land: bool = True,
     ) -> Committed:
         """Commit the given paths, or whatever differs where ``paths`` is None.
 
-        A path modified less than ``settle_s`` seconds ago stays pending (scans only).
+        A path modified less than ``settle_s`` seconds ago stays pending (scans only). Without ``land`` a
+        commit may be given away (and pushed) before the system's own records of the working copy follow.
+        """
+        ...
+
+    def land(self) -> bool:
+        """Let the system's own records follow all that was committed; beside any other call.
+
+        False where somebody else went on from there meanwhile: a scan finds what is to be done again.
         """
         ...
 

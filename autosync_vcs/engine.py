@@ -245,7 +245,7 @@ def _local_end(state: State, event: LocalEnd, now: float, settings: Settings) ->
                 state,
                 dirty=state.dirty | state.in_hand,
                 in_hand=frozenset(),
-                rescan=state.rescan or was is Local.COMMITTING,
+                rescan=True,
                 held=_hold(held, state.held, now, applying=was is Local.APPLYING),
             )
 

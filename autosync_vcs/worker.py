@@ -1,7 +1,8 @@
 """Carries out what the engine decides for one repository, and tells the bus of it.
 
 The engine's state belongs to the loop's thread. The driver is called in two lanes, one for the local
-column and one for the network column; each result comes back as an event.
+column and one for the network column; each result comes back as an event. In a third lane what was
+committed lands, which keeps neither the next commit nor the push waiting.
 """
 
 from __future__ import annotations
@@ -65,6 +66,9 @@ class Worker:
         self._house = stage.loop.call_later(HOUSEKEEPING_AFTER_S, lambda: None)
         self._local = Lane(f"local {self.name}", stage.loop)
         self._network = Lane(f"network {self.name}", stage.loop)
+        self._landing = Lane(f"landing {self.name}", stage.loop)
+        self._landings = 0
+        """How many have not ended."""
         self.state = State(rescan_at=stage.loop.now() + engine.HOURLY_RESCAN_S * random.uniform(0.75, 1.25))
         self.on_change: Callable[[], None] = lambda: None
 
@@ -74,11 +78,11 @@ class Worker:
 
     @property
     def is_quiet(self) -> bool:
-        return engine.is_quiet(self.state)
+        return engine.is_quiet(self.state) and not self._landings
 
     @property
     def is_drained(self) -> bool:
-        told = not (self._stale or self._learning)
+        told = not (self._stale or self._learning or self._landings)
         return self.state.recovered and told and engine.is_drained(self.state, self._settings)
 
     def post(self, event: events.Event) -> None:
@@ -178,8 +182,8 @@ class Worker:
         return {**fields, "ticket": self.state.tickets.asked, "done_ticket": self.state.tickets.done}
 
     def close(self) -> None:
-        self._local.close()
-        self._network.close()
+        for lane in (self._local, self._network, self._landing):
+            lane.close()
         if self._driver is not None:
             self._driver.close()
 
@@ -191,7 +195,7 @@ class Worker:
                 self._local.do(self._recover, self._recovered, self._local_failed)
             case events.Commit(paths, settle_s):
                 self._local.do(
-                    lambda: self._opened.commit(paths, settle_s=settle_s),
+                    lambda: self._opened.commit(paths, settle_s=settle_s, land=False),
                     self._committed,
                     self._local_failed,
                 )
@@ -242,9 +246,23 @@ class Worker:
         self._stale = self._stale or done.revision is not None
         quarantined = frozenset(one.path for one in done.quarantined)
         self._quarantine = tuple(report.quarantined(one) for one in done.quarantined)
+        if done.revision is not None:
+            self._landings += 1
+            self._landing.do(self._opened.land, self._landed, self._not_landed)
         self.post(events.CommitEnded(done.revision is not None, frozenset(done.pending), quarantined))
         if done.revision is not None:
             self._keep_house()
+
+    def _landed(self, all_of_it: bool) -> None:
+        """Where somebody else moved the branch meanwhile, look what is to be done again."""
+        self._landings -= 1
+        self.post(events.Tick() if all_of_it else events.Rescan())
+        if not all_of_it:
+            self.post(events.Announced())
+
+    def _not_landed(self, error: Exception) -> None:
+        self._stage.log.debug("%s: %s", self.name, error)
+        self._landed(all_of_it=False)  # the next commit meets the same trouble, and tells of it
 
     def _integrated(self, done: Integrated) -> None:
         self._telling.integrated(done, self.identity, self._opened.state_dir)

@@ -104,7 +104,7 @@ class GitDriver:
     def standing(self) -> Standing:
         with self._explained():
             remote = self._find_remote()
-            tip, theirs = self._sharing.tip(), remote.known() if remote else None
+            tip, theirs = self._tip(), remote.known() if remote else None
             ahead, behind = self._distances.between(tip, theirs) if remote else (None, None)
             return Standing(
                 head=tip,
@@ -117,7 +117,7 @@ class GitDriver:
 
     def contains(self, revision: str) -> bool:
         with self._explained():
-            tip = self._sharing.tip()
+            tip = self._tip()
             return tip is not None and self._distances.is_within(revision, tip)
 
     def plan(self) -> Plan:
@@ -148,7 +148,12 @@ class GitDriver:
             return done
 
     def commit(
-        self, paths: Collection[bytes] | None, *, settle_s: float = 0.0, dry_run: bool = False
+        self,
+        paths: Collection[bytes] | None,
+        *,
+        settle_s: float = 0.0,
+        dry_run: bool = False,
+        land: bool = True,
     ) -> Committed:
         with self._explained():
             if self._ready() is None and not dry_run:
@@ -156,10 +161,14 @@ class GitDriver:
             returned, notes = (frozenset[bytes](), ()) if dry_run else self._revisited()
             if paths is not None:
                 paths = {*paths, *returned}
-            done = self._snapshots.commit(paths, settle_s=settle_s, dry_run=dry_run)
+            done = self._snapshots.commit(paths, settle_s=settle_s, dry_run=dry_run, land=land)
             if done.revision is not None:
                 self._follow(done.revision, done.changes)
             return dataclasses.replace(done, notes=(*notes, *done.notes)) if notes else done
+
+    def land(self) -> bool:
+        with self._explained():
+            return not self._snapshots.land()
 
     def confirm(self) -> None:
         """Let the next commit take the deletions that are held."""
@@ -169,14 +178,16 @@ class GitDriver:
         with self._explained():
             remote = self._find_remote()
             self._ready()
+            forgotten = self._snapshots.land()
             if self._adopt is not None and remote is not None:
                 self._sharing.adopt(self._adopt, remote)
                 self._adopt = None
             before = self._sharing.check_branch()
             theirs = remote.known() if remote else None
-            if theirs is None or before == theirs:
-                return Integrated(before, before)
-            return self._brought_to(before, theirs)
+            done = Integrated(before, before)
+            if theirs is not None and before != theirs:
+                done = self._brought_to(before, theirs)
+            return dataclasses.replace(done, dirty=(*done.dirty, *forgotten)) if forgotten else done
 
     # The network half
 
@@ -196,7 +207,7 @@ class GitDriver:
 
     def push(self) -> str | None:
         with self._explained():
-            remote, revision = self._find_remote(), self._sharing.tip()
+            remote, revision = self._find_remote(), self._tip()
             if remote is None or revision is None:
                 return None
             known = remote.known()
@@ -246,6 +257,10 @@ class GitDriver:
         self._reader.close()
         if self._remote is not None:
             self._remote.rest()
+
+    def _tip(self) -> str | None:
+        """Give the newest commit of the branch, whether the branch says so already or not."""
+        return self._snapshots.tip(self._sharing.ref) or self._sharing.tip()
 
     def _find_remote(self) -> Remote | None:
         """Give the remote; one that is configured while we run is found too."""
@@ -308,6 +323,8 @@ class GitDriver:
 
     def _revisited(self) -> tuple[frozenset[bytes], tuple[str, ...]]:
         """Take up what was written to files that a pull had replaced meanwhile: its paths, its notes."""
+        if self._applying.waiting:
+            self._snapshots.flush()
         again = revisit(self.repository)
         if again is None:
             return frozenset(), ()

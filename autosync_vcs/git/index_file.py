@@ -1,9 +1,10 @@
 """Changes entries of git's index where they stand, without reading the others.
 
-git reads and writes the whole index for one entry; here an entry is found by its old id and name, and its
-id, mode and stat data are overwritten, and so are the tree ids that git remembers for the directories
-above it. Nothing moves, so nothing else needs to be understood. Only version 2 and 3 without a split, a
-sparse directory or a file system monitor are changed; the format is gitformat-index(5).
+git parses and writes the whole index for one entry; here it is copied piece by piece: an entry is found by
+its old id and name, and its id, mode and stat data are overwritten, and so are the tree ids that git
+remembers for the directories above it. Nothing moves, so nothing else needs to be understood. Only version
+2 and 3 without a split, a sparse directory or a file system monitor are changed; the format is
+gitformat-index(5).
 
 The result must carry the mtime of the index that it was made from: git takes entries that are younger than
 the index for suspect and compares contents, and other entries may depend on that.
@@ -11,11 +12,14 @@ the index for suspect and compares contents, and other entries may depend on tha
 
 from __future__ import annotations
 
+import bisect
+import collections
 import hashlib
+import itertools
 import os
 import stat
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from autosync_vcs.git.objects import Leaf
@@ -26,6 +30,9 @@ _EXTENSION = struct.Struct(">4sL")
 _UNDERSTOOD = (b"TREE", b"REUC", b"UNTR", b"EOIE", b"IEOT")
 _LONGEST_NAME = 0xFFF
 _MODE_AT = 24
+_PIECE = 1 << 20
+_TAIL = 8 << 20
+"""Where the remembered trees are looked for: they take 40 bytes a directory."""
 
 
 class NotUnderstood(Exception):
@@ -49,134 +56,184 @@ class TreePatch(NamedTuple):
 
 
 class IndexFile:
-    """The bytes of an index that is changed in memory."""
+    """An index file and what is to be different in a copy of it; read in pieces, however large it is."""
 
-    def __init__(self, content: bytes | bytearray, object_format: str) -> None:
-        """A ``bytearray`` is changed itself. Raises ``NotUnderstood``."""
-        self._content = content if isinstance(content, bytearray) else bytearray(content)
+    def __init__(self, path: bytes, object_format: str) -> None:
+        """Raises ``NotUnderstood``, ``OSError``."""
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115 (open as long as this object)
+        self._size = os.fstat(self._file.fileno()).st_size
         self._object_format = object_format
         self._id_size = hashlib.new(object_format).digest_size
-        self._passed = _HEADER.size
+        self._edits: dict[int, bytes] = {}
         self._starts: dict[bytes, int] = {}
         """Where the entries are that were changed."""
-        if len(content) < _HEADER.size + self._id_size:
+        if self._size < _HEADER.size + self._id_size:
             raise NotUnderstood("too short")
-        signature, version, _ = _HEADER.unpack_from(content)
+        signature, version, _ = _HEADER.unpack(self._read(0, _HEADER.size))
         if signature != b"DIRC" or version not in (2, 3):
             raise NotUnderstood("another version")
         self._trees_at = self._found_trees()
 
-    def change(self, patches: Iterable[Patch], trees: Mapping[bytes, TreePatch]) -> bytearray:
-        """Give the index with these entries, and the trees of these directories, changed.
+    def set(self, patches: Collection[Patch], trees: Mapping[bytes, TreePatch]) -> None:
+        """Change entries, and the trees of these directories, in the copy to be written.
 
         ``trees`` has each directory above each entry whose id changes. Raises ``NotUnderstood``.
         """
-        self.set(patches, trees)
-        return self.sealed()
-
-    def set(self, patches: Iterable[Patch], trees: Mapping[bytes, TreePatch]) -> None:
-        """Change entries and trees; ``sealed`` gives the index that this makes."""
-        self._passed = _HEADER.size
-        for patch in sorted(
-            patches, key=lambda patch: patch.path
-        ):  # as git sorts entries: one pass finds all
-            self._change_entry(patch)
+        self._find([patch for patch in patches if patch.path not in self._starts])
+        for patch in patches:
+            start = self._starts[patch.path]
+            self._edits[start] = _STAT.pack(*_stat_data(patch.seen, int(patch.new.mode, 8)))
+            self._edits[start + _STAT.size] = bytes.fromhex(patch.new.oid)
         for path, oid_at in self._trees() if trees else ():
             if path in trees:
                 self._change_id(oid_at, *trees[path])
 
-    def sealed(self) -> bytearray:
-        """Give the index as it is now, with its checksum."""
-        if any(self._content[-self._id_size :]):
-            checksum = hashlib.new(self._object_format)
-            checksum.update(memoryview(self._content)[: -self._id_size])
-            self._content[-self._id_size :] = checksum.digest()
-        return self._content
+    def write(self, path: bytes, mtime_ns: int) -> None:
+        """Write the copy, synced, with its checksum and this time."""
+        end = self._size - self._id_size
+        checksum = hashlib.new(self._object_format)
+        with open(path, "wb") as file:
+            for piece in self._edited(end):
+                checksum.update(piece)
+                file.write(piece)
+            was = self._read(end, self._id_size)
+            file.write(checksum.digest() if any(was) else was)
+            file.flush()
+            os.utime(file.fileno(), ns=(mtime_ns, mtime_ns))
+            os.fsync(file.fileno())
 
-    def _change_entry(self, patch: Patch) -> None:
-        start = self._starts.get(patch.path)
-        if start is None:
-            start = self._starts[patch.path] = self._found(patch)
-        at = start + _STAT.size
-        _STAT.pack_into(self._content, start, *_stat_data(patch.seen, int(patch.new.mode, 8)))
-        self._content[at : at + self._id_size] = bytes.fromhex(patch.new.oid)
+    def _edited(self, end: int) -> Iterator[bytearray]:
+        edits = sorted(self._edits.items())
+        for at in range(0, end, _PIECE):
+            piece = bytearray(self._read(at, min(_PIECE, end - at)))
+            first = max(bisect.bisect(edits, (at,)) - 1, 0)
+            for place, new in itertools.islice(edits, first, None):
+                if place >= at + len(piece):
+                    break
+                cut = new[max(at - place, 0) : at + len(piece) - place]
+                begin = max(place - at, 0)
+                piece[begin : begin + len(cut)] = cut
+            yield piece
 
-    def _found(self, patch: Patch) -> int:
-        length = min(len(patch.path), _LONGEST_NAME)
-        known = bytes.fromhex(patch.old.oid) + struct.pack(">H", length) + patch.path + b"\0"
-        start = self._content.find(known, self._passed + _STAT.size, self._trees_at) - _STAT.size
-        if start < 0 or self._mode(start) != int(patch.old.mode, 8):
+    def _read(self, at: int, size: int) -> bytes:
+        data = os.pread(self._file.fileno(), size, at)
+        if len(data) != size:
+            raise NotUnderstood("it shrank")
+        return data
+
+    # Entries
+
+    def _find(self, patches: Iterable[Patch]) -> None:
+        """Find entries by what they say now; entries are in the order of their names."""
+        wanted = collections.deque(sorted(patches, key=lambda patch: patch.path))
+        overlap = _STAT.size + self._id_size + 2 + max((len(one.path) for one in wanted), default=0) + 1
+        at = _HEADER.size
+        while wanted and at < self._trees_at:
+            data = self._read(at, min(_PIECE + overlap, self._trees_at - at))
+            passed = _STAT.size
+            while wanted and (found := data.find(self._known(wanted[0]), passed)) >= 0:
+                patch = wanted.popleft()
+                start = found - _STAT.size
+                if int.from_bytes(data[start + _MODE_AT : start + _MODE_AT + 4], "big") != int(
+                    patch.old.mode, 8
+                ):
+                    raise NotUnderstood("another mode")
+                self._starts[patch.path] = at + start
+                passed = found + 1
+            at += _PIECE
+        if wanted:
             raise NotUnderstood("another entry")
-        self._passed = start + _STAT.size
-        return start
 
-    def _mode(self, start: int) -> int:
-        return int.from_bytes(self._content[start + _MODE_AT : start + _MODE_AT + 4], "big")
+    def _known(self, patch: Patch) -> bytes:
+        length = min(len(patch.path), _LONGEST_NAME)
+        return bytes.fromhex(patch.old.oid) + struct.pack(">H", length) + patch.path + b"\0"
+
+    # Remembered trees
 
     def _change_id(self, at: int, old: str, new: str) -> None:
-        if self._content[at : at + self._id_size] != bytes.fromhex(old):
+        known = self._edits.get(at) or self._read(at, self._id_size)
+        if known != bytes.fromhex(old):
             raise NotUnderstood("something is staged there")
-        self._content[at : at + self._id_size] = bytes.fromhex(new)
+        self._edits[at] = bytes.fromhex(new)
 
     def _found_trees(self) -> int:
         """Give where the remembered trees begin: where extensions follow each other to the very end."""
-        end = len(self._content) - self._id_size
-        at = self._content.rfind(b"TREE", _HEADER.size, end)
+        size = min(self._size, _TAIL)
+        offset = self._size - size
+        tail = self._read(offset, size)
+        end = size - self._id_size
+        at = tail.rfind(b"TREE", 0, end)
         while at >= 0:
-            if self._is_chain(at, end):
-                self._check_not_split(at)
-                return at
-            at = self._content.rfind(b"TREE", _HEADER.size, at)
+            if _is_chain(tail, at, end):
+                if _is_split(tail, at):
+                    raise NotUnderstood("split")
+                return offset + at
+            at = tail.rfind(b"TREE", 0, at)
         raise NotUnderstood("no remembered trees")
-
-    def _check_not_split(self, trees_at: int) -> None:
-        """A split index says so in an extension just before the remembered trees."""
-        at = self._content.rfind(b"link", _HEADER.size, trees_at)
-        while at >= 0 and at + _EXTENSION.size <= trees_at:
-            _, size = _EXTENSION.unpack_from(self._content, at)
-            if at + _EXTENSION.size + size == trees_at:
-                raise NotUnderstood("split")
-            at = self._content.rfind(b"link", _HEADER.size, at)
-
-    def _is_chain(self, at: int, end: int) -> bool:
-        while at + _EXTENSION.size <= end:
-            name, size = _EXTENSION.unpack_from(self._content, at)
-            if name not in _UNDERSTOOD:
-                return False
-            at += _EXTENSION.size + size
-        return at == end
 
     def _trees(self) -> Iterator[tuple[bytes, int]]:
         """Give each directory that has a remembered tree, and where its id is."""
-        _, size = _EXTENSION.unpack_from(self._content, self._trees_at)
-        at = self._trees_at + _EXTENSION.size
-        end = at + size
+        _, size = _EXTENSION.unpack(self._read(self._trees_at, _EXTENSION.size))
+        first = self._trees_at + _EXTENSION.size
+        content = self._read(first, size)
+        at = 0
         above: list[tuple[bytes, int]] = []
-        while at < end:
-            name_end = self._content.index(b"\0", at, end)
-            line_end = self._content.index(b"\n", name_end, end)
-            entries, _, below = self._content[name_end + 1 : line_end].partition(b" ")
+        while at < size:
+            name_end = content.index(b"\0", at)
+            line_end = content.index(b"\n", name_end)
+            entries, _, below = content[name_end + 1 : line_end].partition(b" ")
             parent = above[-1][0] if above else b""
-            path = os.path.join(parent, bytes(self._content[at:name_end]))
+            path = os.path.join(parent, content[at:name_end])
             at = line_end + 1
             if above:
                 above[-1] = (parent, above[-1][1] - 1)
             if int(entries) >= 0:
-                yield path, at
+                yield path, first + at
                 at += self._id_size
             above.append((path, int(below)))
             while above and above[-1][1] == 0:
                 above.pop()
 
 
-def is_sound(content: bytes, object_format: str) -> bool:
-    """Tell whether an index is whole, by its own checksum; one that was written without is believed."""
+def _is_chain(tail: bytes, at: int, end: int) -> bool:
+    while at + _EXTENSION.size <= end:
+        name, size = _EXTENSION.unpack_from(tail, at)
+        if name not in _UNDERSTOOD:
+            return False
+        at += _EXTENSION.size + size
+    return at == end
+
+
+def _is_split(tail: bytes, trees_at: int) -> bool:
+    """A split index says so in an extension just before the remembered trees."""
+    at = tail.rfind(b"link", 0, trees_at)
+    while at >= 0:
+        _, size = _EXTENSION.unpack_from(tail, at)
+        if at + _EXTENSION.size + size == trees_at:
+            return True
+        at = tail.rfind(b"link", 0, at)
+    return False
+
+
+def is_sound(path: bytes, object_format: str) -> bool:
+    """Tell whether an index is whole, by its own checksum; one that was written without is believed.
+
+    Raises ``OSError``.
+    """
     checksum = hashlib.new(object_format)
-    size = checksum.digest_size
-    if len(content) < _HEADER.size + size or not content.startswith(b"DIRC"):
-        return False
-    checksum.update(memoryview(content)[:-size])
-    return not any(content[-size:]) or content[-size:] == checksum.digest()
+    with open(path, "rb", buffering=0) as file:
+        rest = os.fstat(file.fileno()).st_size - checksum.digest_size
+        if rest < _HEADER.size or file.read(4) != b"DIRC":
+            return False
+        file.seek(0)
+        while rest > 0:
+            piece = file.read(min(_PIECE, rest))
+            if not piece:
+                return False
+            checksum.update(piece)
+            rest -= len(piece)
+        said = file.read()
+    return not any(said) or said == checksum.digest()
 
 
 def _stat_data(seen: os.stat_result, mode: int) -> tuple[int, ...]:

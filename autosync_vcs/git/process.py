@@ -11,12 +11,13 @@ import os
 import signal
 import subprocess
 import weakref
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 LOCAL_TIMEOUT_S = 600.0
 TERMINATE_GRACE_S = 10.0
+PIECE = 1 << 16
 
 _KEPT = ("HOME", "PATH", "USER", "LOGNAME", "TMPDIR", "SSH_AUTH_SOCK", "SSH_AGENT_PID", "LANG",
          "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "GNUPGHOME", "DBUS_SESSION_BUS_ADDRESS",
@@ -137,6 +138,22 @@ class Git:
         if process.returncode not in allow:
             raise GitFailed(arguments, process.returncode, stdout, stderr)
         return Result(process.returncode, stdout, stderr)
+
+    def stream(self, *arguments: str) -> Iterator[bytes]:
+        """Run one command and give what it prints piece by piece, however much. Raises ``GitFailed``."""
+        with self.start(*arguments) as process:
+            assert process.stdin and process.stdout and process.stderr
+            try:
+                process.stdin.close()
+                while piece := os.read(process.stdout.fileno(), PIECE):
+                    yield piece
+                stderr = process.stderr.read()
+                process.wait(TERMINATE_GRACE_S)
+            finally:
+                if process.poll() is None:
+                    stop(process)
+        if process.returncode:
+            raise GitFailed(arguments, process.returncode, b"", stderr)
 
     def line(self, *arguments: str, allow: Collection[int] = (0,)) -> str:
         """Run one command and give the one line that it prints, empty where it prints nothing."""

@@ -8,21 +8,24 @@ ignored or nested place, a name that git may refuse, something staged there) is 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from autosync_vcs.git import index
 from autosync_vcs.git.index import Entry
-from autosync_vcs.git.index_file import NotUnderstood, Patch, TreePatch
+from autosync_vcs.git.index_file import TreePatch
 from autosync_vcs.git.judging import Limits
+from autosync_vcs.git.landing import Path, Seen
 from autosync_vcs.git.objects import TREE_MODE, HelperDied, Leaf, Objects
 from autosync_vcs.git.plainness import NotPlain, Settings, View, asked_settings, check_plain
 from autosync_vcs.git.quarantine import Quarantine, look_of
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.scan import Looker, parents
-from autosync_vcs.git.staging import Difference, Draft, Update
+from autosync_vcs.git.staging import Difference, Draft, Lands, Update
 from autosync_vcs.git.trees import build, lookup
 
 PATHS_AT_MOST = 2000
@@ -49,9 +52,16 @@ class Quick:
     """Makes drafts of given paths for one repository."""
 
     def __init__(
-        self, repository: Repository, objects: Objects, limits: Limits, quarantine: Quarantine
+        self,
+        repository: Repository,
+        objects: Objects,
+        limits: Limits,
+        quarantine: Quarantine,
+        steady: threading.Lock,
     ) -> None:
+        """While ``steady`` is held, no commit of ours lands."""
         self._repository = repository
+        self._steady = steady
         self._objects = objects
         self._limits = limits
         self._quarantine = quarantine
@@ -76,11 +86,16 @@ class Quick:
         new, pending = self._hashed(plan, settings)
         return self._drafted(view, plan, new, pending)
 
-    def landed(self, draft: Draft, head: str) -> None:
-        """Take note that a draft made here has become HEAD and the index."""
-        if self._view is not None:
-            made = {one.path for one in draft.differences}
-            self._view = View(self._beside(draft), head, self._view.flagged - made, self._view.staged)
+    def made(self, head: str) -> None:
+        """Take note that a draft made here has become the newest commit."""
+        with self._steady:
+            if self._view is not None:
+                self._view = dataclasses.replace(self._view, head=head)
+
+    def index_moved(self, before: Seen, after: Seen) -> None:
+        """Take note that the index was changed by what was made here, and by nothing else."""
+        if self._view is not None and self._view.seen == before:
+            self._view = dataclasses.replace(self._view, seen=after)
 
     def refresh(self, head: str | None) -> None:
         """Learn about the index now rather than with the next commit."""
@@ -95,21 +110,26 @@ class Quick:
         return self._settings
 
     def _viewed(self, head: str) -> View:
-        seen = index.identity(index.index_path(self._repository))
-        if seen is None:
-            raise NotPlain
-        if self._view is None or self._view.seen != seen[:3] or self._view.head != head:
-            git = self._repository.git()
-            index.check_sound(self._repository, index.index_path(self._repository))
-            flagged = frozenset(index.tags(git))
-            asked = git("diff-index", "--cached", "--name-only", "-z", "--no-renames", head)
-            self._view = View(seen[:3], head, flagged, frozenset(asked.stdout.split(b"\0")[:-1]))
-        return self._view
+        with self._steady:
+            seen = self._seen()
+            if self._view is not None and (self._view.seen, self._view.head) == (seen, head):
+                return self._view
+        git = self._repository.git()
+        index.check_sound(self._repository, index.index_path(self._repository))
+        flagged = frozenset(index.tags(git))
+        asked = git("diff-index", "--cached", "--name-only", "-z", "--no-renames", head)
+        view = View(seen, head, flagged, frozenset(asked.stdout.split(b"\0")[:-1]))
+        with self._steady:
+            if self._seen() != seen:
+                raise NotPlain
+            self._view = view
+        return view
 
-    @staticmethod
-    def _beside(draft: Draft) -> tuple[int, int, int]:
-        assert draft.installed is not None
-        return draft.installed[:3]
+    def _seen(self) -> Seen:
+        now = index.identity(index.index_path(self._repository))
+        if now is None:
+            raise NotPlain
+        return now[:3]
 
     # What becomes of each path
 
@@ -241,7 +261,7 @@ class Quick:
             if leaf is not None and leaf.mode not in (TREE_MODE, SUBMODULE_MODE):
                 yield Entry(leaf.mode, leaf.oid, path)
 
-    # The index beside
+    # The draft
 
     def _drafted(
         self, view: View, plan: _Plan, new: Mapping[bytes, Leaf], pending: frozenset[bytes]
@@ -253,52 +273,18 @@ class Quick:
             if leaf != plan.hash[path][1]
         ]
         if not differences:
-            prepared = index.Prepared(b"", index.identity(index.index_path(self._repository)))
-            return Draft(prepared, (), everything=False, touched=False, pending=pending)
+            return Draft(None, (), pending=pending)
         differences.sort(key=lambda one: one.path)
         tree = build(self._objects, view.head, {one.path: one.new for one in differences})
-        stats = {one.path: plan.hash[one.path][0] for one in differences if one.new}
-        prepared = self._prepared(view, tree, differences, stats)
-        if prepared.base is None or prepared.base[:3] != view.seen:
-            raise NotPlain
+        paths = {
+            one.path: Path(one.old, one.new, plan.hash[one.path][0] if one.new else None)
+            for one in differences
+        }
+        stay = all(one.old and one.new for one in differences)
+        trees = self._trees(view, tree, differences) if stay else None
         return Draft(
-            prepared,
-            tuple(differences),
-            everything=False,
-            touched=True,
-            pending=pending,
-            installed=index.identity(prepared.path),
-            tree=tree,
+            None, tuple(differences), pending=pending, tree=tree, lands=Lands(view.seen, paths, trees)
         )
-
-    def _prepared(
-        self,
-        view: View,
-        tree: str,
-        differences: Sequence[Difference],
-        stats: Mapping[bytes, os.stat_result],
-    ) -> index.Prepared:
-        """Prepare the index: changed where it stands if all entries are there already, else by git."""
-        if all(one.old and one.new for one in differences):
-            patches = [
-                Patch(one.path, one.old, one.new, stats[one.path])
-                for one in differences
-                if one.old and one.new
-            ]
-            with contextlib.suppress(NotUnderstood):
-                return index.prepare_in_place(
-                    self._repository, patches, self._trees(view, tree, differences)
-                )
-        entries = [Entry(one.new.mode, one.new.oid, one.path) for one in differences if one.new]
-        prepared = index.prepare(
-            self._repository, entries, [one.path for one in differences if not one.new]
-        )
-        try:
-            patches = [Patch(one.path, one.new, one.new, stats[one.path]) for one in differences if one.new]
-            index.patch(self._repository, prepared, patches)
-        except NotUnderstood:
-            index.refresh(self._repository, prepared, [entry.path for entry in entries])
-        return prepared
 
     def _trees(self, view: View, tree: str, differences: Iterable[Difference]) -> Mapping[bytes, TreePatch]:
         """Give the trees that change, by their directory."""
@@ -306,8 +292,9 @@ class Quick:
         trees = {b"": TreePatch(root, tree)}
         for directory in {parent for one in differences for parent in parents(one.path)}:
             old, new = lookup(self._objects, root, directory), lookup(self._objects, tree, directory)
-            if old is not None and new is not None:
-                trees[directory] = TreePatch(old.oid, new.oid)
+            assert old is not None
+            assert new is not None
+            trees[directory] = TreePatch(old.oid, new.oid)
         return trees
 
 

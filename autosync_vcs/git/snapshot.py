@@ -1,9 +1,9 @@
 """Turns what differs in the working copy into a commit that is exactly what git would have made.
 
-A draft is made beside (an index, blobs, trees, a commit), proven, and then landed: under git's index.lock
-everything that the draft was based on is looked at again, the reference is moved by compare-and-swap and
-the index beside becomes the index. Whatever somebody else did meanwhile ends the attempt, not the user's
-work: nothing but unreferenced objects is left of it, and another attempt is made.
+A draft is made of objects (blobs, trees, a commit), proven, and then landed (landing.py): branch and index
+follow together. The commit of a few given paths may be given away before that; whatever else is committed
+needs git's own look at the index, and lands at once. Whatever somebody else did meanwhile ends the attempt,
+not the user's work: nothing but unreferenced objects is left of it, and another attempt is made.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from autosync_vcs.driver import Committed, Held, HeldKind
 from autosync_vcs.git import index
 from autosync_vcs.git.authorship import Authorship
 from autosync_vcs.git.hooks import Hooks
-from autosync_vcs.git.index import IndexLock
+from autosync_vcs.git.index import Prepared
+from autosync_vcs.git.index_journal import complete, drop_record
 from autosync_vcs.git.index_lock import unwritable
 from autosync_vcs.git.judging import Limits
+from autosync_vcs.git.landing import PAUSES_S, Landing, Made, Seen
 from autosync_vcs.git.objects import HelperDied, Leaf, Objects
 from autosync_vcs.git.plainness import NotPlain
 from autosync_vcs.git.process import GitFailed
@@ -33,10 +35,8 @@ from autosync_vcs.git.repository import Head, Repository, head, operation_in_pro
 from autosync_vcs.git.scan import Selection
 from autosync_vcs.git.staging import Difference, Draft, Staging
 from autosync_vcs.git.trees import build
-from autosync_vcs.git.trouble import held_by, held_by_helper, lacks_space, no_space
+from autosync_vcs.git.trouble import held_by, held_by_helper
 
-PAUSES_S = (0.0, 0.01, 0.03, 0.1, 0.3)
-"""After each attempt that somebody else's change of the index spoilt."""
 LOCK_WAIT_S = 10.0
 
 
@@ -66,19 +66,36 @@ class Snapshots:
         self._objects = Objects(repository)
         self._hooks = Hooks(repository) if run_hooks else None
         self._staging = Staging(repository, limits or Limits(), self._quarantine, self._hooks)
-        self._quick = Quick(repository, self._objects, limits or Limits(), self._quarantine)
+        self._landing = Landing(
+            repository,
+            wait_s=lock_wait_s,
+            check=self._checked_head,
+            moved=self._index_moved,
+        )
+        self._quick = Quick(
+            repository, self._objects, limits or Limits(), self._quarantine, self._landing.steady
+        )
         self._authorship = Authorship(repository, self._objects, host, message_command, self._hooks, sign)
         self._device = _device(repository)
         self._told: set[str] = set()
+        self._forgotten = frozenset[bytes]()
+        """Paths of commits that could not land."""
 
     def recover(self) -> bool:
         """Finish what an interrupted commit left; True where it had moved the reference."""
-        return index.complete(self._repository, wait_s=self._lock_wait_s)
+        return complete(self._repository, wait_s=self._lock_wait_s)
 
     def commit(
-        self, paths: Collection[bytes] | None, *, settle_s: float = 0.0, dry_run: bool = False
+        self,
+        paths: Collection[bytes] | None,
+        *,
+        settle_s: float = 0.0,
+        dry_run: bool = False,
+        land: bool = True,
     ) -> Committed:
         """Commit the given paths and all below them, or whatever differs where ``paths`` is None.
+
+        Without ``land`` the branch and the index may follow only with the next ``land``.
 
         What cannot be taken is quarantined and does not stop the rest; what changed while it was read is
         pending. A path modified less than ``settle_s`` seconds ago is pending too, in a scan. Raises
@@ -92,9 +109,10 @@ class Snapshots:
         age_s = settle_s if paths is None else 0.0
         try:
             if dry_run:
+                self.flush()
                 return self._rehearse(selection, age_s)
             for pause_s in PAUSES_S:
-                done = self._attempted(selection, age_s)
+                done = self._attempted(selection, age_s, land)
                 if done is not None:
                     self._staging.confirmed &= paths is not None
                     return done
@@ -108,6 +126,21 @@ class Snapshots:
         place = os.fsdecode(self._repository.top)
         raise Held(HeldKind.LOCK, f"git's index in {place} keeps changing", "it is tried again by itself")
 
+    def land(self) -> frozenset[bytes]:
+        """Let branch and index follow what was committed; from any thread. Raises ``Held``.
+
+        Gives the paths of what is forgotten instead, because somebody else moved the branch: ask again.
+        """
+        return self._landing.land()
+
+    def flush(self) -> None:
+        """Land before something else is done; what is forgotten is pending in the next commit."""
+        self._forgotten |= self._landing.land()
+
+    def tip(self, ref: str) -> str | None:
+        """Give the newest commit that a branch is yet to have; from any thread."""
+        return self._landing.tip(ref)
+
     def confirm(self) -> None:
         """Let the next commit take the deletions that are held."""
         self._staging.confirmed = True
@@ -117,23 +150,28 @@ class Snapshots:
         with contextlib.suppress(GitFailed, NotPlain, OSError, Held):
             self._objects.refresh()
             self._objects.warm_up()
-            self._quick.refresh(head(self._repository).id)
+            self._landing.warm_up()
+            self._quick.refresh(self._landing.head().id)
 
     def idle(self) -> None:
         """End the helpers; they come back with the next commit."""
         self._objects.close()
+        self._landing.close()
         self._authorship.forget()
         self._quick.forget()
 
     def close(self) -> None:
+        with contextlib.suppress(Held, GitFailed, OSError):
+            self._landing.land()
+        self._landing.close()
         self._objects.close()
 
     # One attempt
 
-    def _attempted(self, selection: Selection, settle_s: float) -> Committed | None:
+    def _attempted(self, selection: Selection, settle_s: float, land: bool) -> Committed | None:
         """Commit; None as well where a gc took objects away meanwhile: nobody is to be troubled with it."""
         try:
-            return self._attempt(selection, settle_s)
+            return self._attempt(selection, settle_s, land)
         except (GitFailed, HelperDied, Held):
             hindrance = pruning(self._repository)
             if hindrance is not None:
@@ -143,45 +181,77 @@ class Snapshots:
             self._quick.forget()
             return None
 
-    def _attempt(self, selection: Selection, settle_s: float) -> Committed | None:
+    def _attempt(self, selection: Selection, settle_s: float, land: bool) -> Committed | None:
         """Commit; None where somebody else changed what it was based on."""
-        if index.read_record(self._repository) is not None:
+        if self._landing.is_empty:
             self.recover()
-        at = self._checked_head()
+        quick = self._quick_draft(selection)
+        if quick is None:
+            self.flush()
+            return self._staged(selection, settle_s)
+        at, draft = quick
+        if not draft.differences:
+            return self._result(draft)
+        assert draft.tree is not None
+        assert draft.lands is not None
+        assert at.ref is not None
+        assert at.id is not None
+        revision, changes, message = self._made(draft, draft.tree, at)
+        self._quick.made(revision)
+        lands = draft.lands
+        self._landing.add(at.ref, Made(at.id, revision, lands.paths, lands.trees), lands.base)
+        crash_point("commit: given away")
+        if land or not self._landing.can_wait:
+            forgotten = self._landing.land()
+            if forgotten:
+                self._forgotten |= forgotten - lands.paths.keys()
+                return None
+        return self._result(draft, revision, changes, message)
+
+    def _quick_draft(self, selection: Selection) -> tuple[Head, Draft] | None:
+        """Draft without a look at the index; None where that must be."""
+        at = self._landing.head()
         if self._objects.refresh():
             self._quick.forget()
             self._quarantine.hurry()
-        draft = self._draft(at, selection, settle_s)
-        if not draft.differences:
-            if draft.touched and not self._land(draft, at, None):
-                return None
-            index.drop_record(self._repository)
-            return self._result(draft)
-        tree = self._tree(draft, at)
-        changes = tuple(_changes(draft.differences))
-        crash_point("commit: tree written")
-        revision, message = self._authorship.commit(tree, at.id, changes)
-        self._objects.prove([revision, tree, *_blobs(draft.differences)])
-        crash_point("commit: commit written")
-        if not self._land(draft, at, revision):
+        if selection.paths is None or self._hooks is not None or not self._landing.ends_at(at):
             return None
-        if draft.installed is not None:
-            self._quick.landed(draft, revision)
+        self._objects.warm_up()
+        try:
+            return at, self._quick.draft(at.id, selection.paths)
+        except (NotPlain, GitFailed, HelperDied):
+            return None
+
+    def _staged(self, selection: Selection, settle_s: float) -> Committed | None:
+        """Commit by way of an index beside; it lands at once."""
+        at = self._landing.head()
+        draft = self._staging.draft(at.id, selection, settle_s)
+        self._report(selection, draft)
+        assert draft.prepared is not None
+        if not draft.differences:
+            if draft.touched and not self._landing.move(draft.prepared, at, None):
+                return None
+            drop_record(self._repository)
+            return self._result(draft)
+        revision, changes, message = self._made(draft, self._tree(draft, draft.prepared, at), at)
+        if not self._landing.move(draft.prepared, at, revision):
+            return None
         failed = self._hooks.after() if self._hooks else None
         if failed:
             draft = dataclasses.replace(draft, notes=(*draft.notes, failed))
         return self._result(draft, revision, changes, message)
 
-    def _draft(self, at: Head, selection: Selection, settle_s: float) -> Draft:
-        if selection.paths is not None and self._hooks is None:
-            self._objects.warm_up()
-            try:
-                return self._quick.draft(at.id, selection.paths)
-            except (NotPlain, GitFailed, HelperDied):
-                pass
-        draft = self._staging.draft(at.id, selection, settle_s)
-        self._report(selection, draft)
-        return draft
+    def _made(self, draft: Draft, tree: str, at: Head) -> tuple[str, tuple[Change, ...], str]:
+        """Make the commit, and prove that all of it is there; give its id, the changes and the message."""
+        changes = tuple(_changes(draft.differences))
+        crash_point("commit: tree written")
+        revision, message = self._authorship.commit(tree, at.id, changes)
+        self._objects.prove([revision, tree, *_blobs(draft.differences)])
+        crash_point("commit: commit written")
+        return revision, changes, message
+
+    def _index_moved(self, before: Seen, after: Seen) -> None:
+        self._quick.index_moved(before, after)
 
     def _checked_head(self) -> Head:
         """Give HEAD, where a commit may be put on it now. Raises ``Held``."""
@@ -196,57 +266,10 @@ class Snapshots:
             raise hindrance
         return head(self._repository)
 
-    def _tree(self, draft: Draft, at: Head) -> str:
-        if draft.tree is not None:
-            return draft.tree
+    def _tree(self, draft: Draft, prepared: Prepared, at: Head) -> str:
         if draft.everything:
-            return index.with_index(self._repository, draft.prepared.path).line("write-tree")
+            return index.with_index(self._repository, prepared.path).line("write-tree")
         return build(self._objects, at.id, {one.path: one.new for one in draft.differences})
-
-    def _land(self, draft: Draft, at: Head, revision: str | None) -> bool:
-        """Move the reference and the index together; False where what they were based on has changed.
-
-        Without ``revision`` the index alone follows the files.
-        """
-        repository = self._repository
-        assert at.ref is not None
-        if revision is not None:
-            index.write_record(repository, draft.prepared, at.ref, at.id, revision)
-        crash_point("commit: recorded")
-        landed = False
-        try:
-            with IndexLock(repository, wait_s=self._lock_wait_s) as lock:
-                crash_point("commit: locked")
-                if index.unchanged(repository, draft.prepared) and self._checked_head() == at:
-                    landed = revision is None or self._move(at, revision)
-                if landed:
-                    crash_point("commit: reference moved")
-                    index.install(repository, draft.prepared, lock)
-        finally:
-            if not landed:
-                index.drop_record(repository)
-        return landed
-
-    def _move(self, at: Head, revision: str) -> bool:
-        """Move the reference; False where somebody else did."""
-        assert at.ref is not None
-        try:
-            self._objects.move(at.ref, revision, at.id)
-        except HelperDied as death:
-            now = head(self._repository)
-            if now.id == at.id:
-                raise self._immovable(at.ref, str(death)) from None
-            return now.id == revision
-        return True
-
-    def _immovable(self, ref: str, words: str) -> Held:
-        if lacks_space(self._repository, words):
-            return no_space(self._repository)
-        return Held(
-            HeldKind.LOCK,
-            f"{ref} cannot be moved: {words}",
-            f"if no git is at work there, rm {os.fsdecode(self._repository.common_dir)}/{ref}.lock",
-        )
 
     # What is told
 
@@ -273,11 +296,12 @@ class Snapshots:
         changes: tuple[Change, ...] = (),
         message: str = "",
     ) -> Committed:
+        pending, self._forgotten = draft.pending | self._forgotten, frozenset()
         return Committed(
             revision,
             changes,
             message,
-            pending=tuple(sorted(draft.pending)),
+            pending=tuple(sorted(pending)),
             quarantined=self._quarantine.all(),
             notes=self._untold((*draft.notes, *self._authorship.notes())),
         )

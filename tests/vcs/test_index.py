@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git import index
-from autosync_vcs.git.index import Entry, IndexLock
+from autosync_vcs.git import index, index_journal
+from autosync_vcs.git.index import Entry
+from autosync_vcs.git.index_lock import IndexLock
 from autosync_vcs.git.repository import Repository, discover
 from tests.helpers.gitbox import git, head, is_clean, make_repository, write
 from tests.helpers.waiting import eventually
@@ -190,7 +191,7 @@ def interrupted(place: Path, repository: Repository) -> str:
     entry, new = commit_of(place, "a.txt", "changed\n")
     prepared = index.prepare(repository, [entry])
     index.refresh(repository, prepared, [entry.path])
-    index.write_record(repository, prepared, "refs/heads/main", head(place), new)
+    index_journal.write_record(repository, prepared, "refs/heads/main", head(place), new)
     git(place, "update-ref", "refs/heads/main", new)
     return new
 
@@ -198,9 +199,9 @@ def interrupted(place: Path, repository: Repository) -> str:
 def test_an_interrupted_commit_is_completed(place: Path, repository: Repository) -> None:
     interrupted(place, repository)
     assert not is_clean(place)
-    assert index.complete(repository)
+    assert index_journal.complete(repository)
     assert is_clean(place)
-    assert not index.complete(repository)
+    assert not index_journal.complete(repository)
 
 
 def test_an_interrupted_commit_is_completed_after_the_user_staged_something(
@@ -209,7 +210,7 @@ def test_an_interrupted_commit_is_completed_after_the_user_staged_something(
     interrupted(place, repository)
     write(place, {"c.txt": "staged\n"})
     git(place, "add", "c.txt")
-    assert index.complete(repository)
+    assert index_journal.complete(repository)
     assert git(place, "status", "--porcelain") == "M  c.txt"
 
 
@@ -219,7 +220,7 @@ def test_a_commit_interrupted_before_its_reference_moved_is_forgotten(
     before = head(place)
     interrupted(place, repository)
     git(place, "update-ref", "refs/heads/main", before)
-    assert not index.complete(repository)
+    assert not index_journal.complete(repository)
     assert git(place, "status", "--porcelain") == " M a.txt"
 
 
@@ -228,5 +229,5 @@ def test_a_commit_interrupted_after_the_rename_is_known_to_be_complete(
 ) -> None:
     interrupted(place, repository)
     (place / ".git" / "autosync" / "index.new").replace(place / ".git" / "index")
-    assert index.complete(repository)
+    assert index_journal.complete(repository)
     assert is_clean(place)

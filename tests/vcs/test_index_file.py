@@ -38,7 +38,13 @@ def changed(place: Path, name: str, content: str) -> bytes:
     after = trees(place)
     patch = Patch(os.fsencode(name), old, leaf(place, name), (place / name).stat())
     moved = {path: TreePatch(before[path], after[path]) for path in before if before[path] != after[path]}
-    return bytes(IndexFile(base, "sha1").change([patch], moved))
+    copy = place / ".git" / "copy"
+    copy.write_bytes(base)
+    file = IndexFile(os.fsencode(copy), "sha1")
+    file.set([patch], moved)
+    file.write(os.fsencode(copy) + b".new", 10**18)
+    assert copy.with_name("copy.new").stat().st_mtime_ns == 10**18
+    return copy.with_name("copy.new").read_bytes()
 
 
 def trees(place: Path) -> dict[bytes, str]:
@@ -50,8 +56,9 @@ def trees(place: Path) -> dict[bytes, str]:
 @pytest.mark.parametrize("name", ["a.txt", "d/a.txt", "d/e/TREE", "link", "d/e/linkTREE"])
 def test_a_changed_entry_is_what_git_makes_of_it(place: Path, name: str) -> None:
     content = changed(place, name, "something else\n")
-    assert is_sound(content, "sha1")
-    (place / ".git" / "index").write_bytes(content)
+    index = place / ".git" / "index"
+    index.write_bytes(content)
+    assert is_sound(os.fsencode(index), "sha1")
     assert git(place, "diff-files", "--name-only") == ""
     assert is_clean(place)
     assert not git(place, "fsck", "--strict")
@@ -70,7 +77,7 @@ def test_many_changes_of_many_entries(tmp_path: Path) -> None:
 
 
 def test_an_entry_that_is_not_as_expected_is_left_to_git(place: Path) -> None:
-    index = IndexFile((place / ".git" / "index").read_bytes(), "sha1")
+    index = IndexFile(os.fsencode(place / ".git" / "index"), "sha1")
     seen = (place / "a.txt").stat()
     known = leaf(place, "a.txt")
     for wrong in (
@@ -79,13 +86,13 @@ def test_an_entry_that_is_not_as_expected_is_left_to_git(place: Path) -> None:
         Patch(b"a.txt", Leaf("100755", known.oid), known, seen),
     ):
         with pytest.raises(NotUnderstood):
-            index.change([wrong], {})
+            index.set([wrong], {})
 
 
 def test_a_directory_where_something_is_staged_is_left_to_git(place: Path) -> None:
-    index = IndexFile((place / ".git" / "index").read_bytes(), "sha1")
+    index = IndexFile(os.fsencode(place / ".git" / "index"), "sha1")
     with pytest.raises(NotUnderstood):
-        index.change([], {b"d": TreePatch("0" * 40, "1" * 40)})
+        index.set([], {b"d": TreePatch("0" * 40, "1" * 40)})
 
 
 @pytest.mark.parametrize(
@@ -95,15 +102,17 @@ def test_other_kinds_of_index_and_entry_are_left_to_git(place: Path, setting: st
     names = () if "index" in setting else ("a.txt",)
     git(place, "update-index", setting, *names)
     known, seen = leaf(place, "a.txt"), (place / "a.txt").stat()
-    content = (place / ".git" / "index").read_bytes()
     with pytest.raises(NotUnderstood):
-        IndexFile(content, "sha1").change([Patch(b"a.txt", known, known, seen)], {})
+        IndexFile(os.fsencode(place / ".git" / "index"), "sha1").set(
+            [Patch(b"a.txt", known, known, seen)], {}
+        )
 
 
 def test_a_torn_index_is_noticed(place: Path) -> None:
-    content = (place / ".git" / "index").read_bytes()
-    assert is_sound(content, "sha1")
-    assert not is_sound(content[:-1], "sha1")
-    assert not is_sound(content[:40], "sha1")
-    assert not is_sound(b"\0" * len(content), "sha1")
-    assert not is_sound(b"", "sha1")
+    index = place / ".git" / "index"
+    content = index.read_bytes()
+    for torn in (content[:-1], content[:40], b"\0" * len(content), b"", content[:20] + b"x" + content[21:]):
+        assert is_sound(os.fsencode(index), "sha1")
+        index.write_bytes(torn)
+        assert not is_sound(os.fsencode(index), "sha1")
+        index.write_bytes(content)

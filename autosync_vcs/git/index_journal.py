@@ -1,0 +1,186 @@
+"""The journal of a change of branch and index: whatever a kill leaves, the next start completes or forgets.
+
+Order, and what a kill leaves after each step:
+
+1. the new index is prepared beside, in autosync/index.new (index.py)      -> nothing happened
+2. ``write_record`` notes {identity of the index copied, OLD, NEW}, synced  -> nothing happened
+3. ``IndexLock`` is taken; the index, HEAD and the files are looked at again -> a lock known as ours
+4. the reference moves from OLD to NEW by compare-and-swap                  -> ``complete`` does 5 and 6
+5. ``install`` renames index.new over the index and drops the lock
+6. ``drop_record``
+
+Commits may be given away, and pushed, before all that: ``write_given`` notes them, and ``complete`` lets
+the branch and the index follow if the branch still says one of those that they were made upon.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from autosync_vcs.crash import crash_point
+from autosync_vcs.git.index import Entry, Identity, Prepared, identity, index_path, prepare, refresh
+from autosync_vcs.git.index_lock import IndexLock
+from autosync_vcs.git.process import GitFailed
+from autosync_vcs.git.repository import Repository, head, operation_in_progress, trust_index
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The index copied, the index beside, the branch, the commit left and the commit reached."""
+
+    base: Identity | None
+    prepared: Identity
+    ref: str
+    old: str | None
+    new: str
+
+
+def write_record(repository: Repository, prepared: Prepared, ref: str, old: str | None, new: str) -> None:
+    """Note, durably, what is about to happen."""
+    beside = identity(prepared.path)
+    if beside is None:
+        raise FileNotFoundError(prepared.path)
+    record = Record(prepared.base, beside, ref, old, new)
+    _write(repository, b"index.record", asdict(record), durably=True)
+
+
+def read_record(repository: Repository) -> Record | None:
+    """Give what was about to happen; None where nothing was. A torn record means the same."""
+    fields = _read(repository, b"index.record")
+    try:
+        base = Identity(*fields["base"]) if fields["base"] else None
+        beside = Identity(*fields["prepared"])
+        return Record(base, beside, fields["ref"], fields["old"], fields["new"])
+    except (KeyError, TypeError):
+        return None
+
+
+def drop_record(repository: Repository) -> None:
+    for name in (b"index.record", b"index.new", b"index.new.lock"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(repository.state_dir, name))
+
+
+def install(repository: Repository, prepared: Prepared, lock: IndexLock) -> None:
+    """Make the prepared index the index, after the reference has moved; drops the lock and the record."""
+    crash_point("index: before the rename")
+    lock.replace_index(prepared.path)
+    crash_point("index: after the rename")
+    drop_record(repository)
+    trust_index(repository)
+
+
+def write_given(repository: Repository, ref: str, commits: Sequence[str]) -> None:
+    """Note commits that were given away, each upon the one before; the branch says the first of them."""
+    _write(repository, b"given.record", {"ref": ref, "commits": commits}, durably=False)
+
+
+def drop_given(repository: Repository) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(repository.state_dir, b"given.record"))
+
+
+def complete(repository: Repository, *, wait_s: float = 10.0) -> bool:
+    """Bring branch and index to what was committed before an interruption; True where there was something.
+
+    Call it before anything else is done to the repository. Raises ``Held`` while the lock is not to be had.
+    """
+    done = _complete_index(repository, wait_s)
+    drop_record(repository)
+    given = _complete_given(repository, wait_s)
+    drop_given(repository)
+    return done or given
+
+
+def followed(repository: Repository, old: str | None, new: str) -> Prepared:
+    """Prepare an index in which what still says OLD says NEW, and what the user staged meanwhile stays."""
+    git = repository.git()
+    before = old or git.line("hash-object", "-t", "tree", "--stdin")
+    asked = git("diff-index", "--cached", "--name-only", "-z", "--no-renames", before)
+    staged = frozenset(asked.stdout.split(b"\0"))
+    entries, gone = [], []
+    fields = git("diff-tree", "-r", "-z", "--no-renames", before, new).stdout.split(b"\0")
+    for words, path in zip(fields[::2], fields[1::2], strict=False):
+        _, mode, _, oid, _ = words.split(b" ")
+        if path in staged:
+            continue
+        if mode == b"000000":
+            gone.append(path)
+        else:
+            entries.append(Entry(mode.decode(), oid.decode(), path))
+    prepared = prepare(repository, entries, gone)
+    refresh(repository, prepared, [entry.path for entry in entries])
+    return prepared
+
+
+def _complete_index(repository: Repository, wait_s: float) -> bool:
+    record = read_record(repository)
+    if record is None:
+        return False
+    now = head(repository)
+    if now.ref != record.ref or now.id != record.new:
+        return False
+    with IndexLock(repository, wait_s=wait_s) as lock:
+        current = identity(index_path(repository))
+        new = os.path.join(repository.state_dir, b"index.new")
+        if current is not None and current[:3] == record.prepared[:3]:
+            return True
+        if current == record.base and identity(new) is not None:
+            lock.replace_index(new)
+        else:
+            lock.replace_index(followed(repository, record.old, record.new).path)
+    return True
+
+
+def _complete_given(repository: Repository, wait_s: float) -> bool:
+    fields = _read(repository, b"given.record")
+    try:
+        ref, (*before, new) = fields["ref"], fields["commits"]
+    except (KeyError, TypeError, ValueError):
+        return False
+    branch, old = head(repository)
+    if branch != ref or old is None or old not in before or operation_in_progress(repository):
+        return False
+    git = repository.git()
+    try:
+        git("rev-list", "--objects", "--quiet", new, "--not", old)  # is all of it there?
+        with IndexLock(repository, wait_s=wait_s) as lock:
+            prepared = followed(repository, old, new)
+            write_record(repository, prepared, ref, old, new)
+            crash_point("given: recorded")
+            git("update-ref", "-m", "autosync: commit", ref, new, old)
+            crash_point("given: reference moved")
+            install(repository, prepared, lock)
+    except GitFailed:
+        return (
+            False  # somebody else went on from there, or collected garbage: what was saved is in the files
+        )
+    finally:
+        drop_record(repository)
+    return True
+
+
+def _write(repository: Repository, name: bytes, fields: Mapping[str, object], *, durably: bool) -> None:
+    path = os.path.join(repository.state_dir, name)
+    os.makedirs(repository.state_dir, exist_ok=True)
+    with open(path + b".new", "w", encoding="utf-8") as file:
+        json.dump(fields, file)
+        file.flush()
+        if durably:
+            os.fsync(file.fileno())
+    os.replace(path + b".new", path)
+
+
+def _read(repository: Repository, name: bytes) -> dict[str, Any]:
+    """Give what such a file says; nothing where there is none, or half of one."""
+    try:
+        with open(os.path.join(repository.state_dir, name), encoding="utf-8") as file:
+            fields = json.load(file)
+    except (FileNotFoundError, ValueError):
+        return {}
+    return fields if isinstance(fields, dict) else {}

@@ -1,0 +1,323 @@
+"""Lets the branch and git's index follow the commits that were made: "landing" them.
+
+A commit is made of objects alone, in the same time however large the repository is; it may be pushed by its
+id at once. The index is a list of all files, so to bring it along takes time in a large repository. It is
+prepared beside, in a thread of its own, for all commits that came meanwhile at once; then, under git's
+index.lock, everything that this was based on is looked at again, the branch is moved by compare-and-swap,
+and the index beside becomes the index. Until then branch and index agree with each other, as they were.
+
+Where somebody else moved the branch in that time, these commits are forgotten (they are not if they were
+pushed: they come back as those of another host do), and what was saved is in the files still.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from autosync_vcs.crash import crash_point
+from autosync_vcs.driver import Held, HeldKind
+from autosync_vcs.git import index
+from autosync_vcs.git.index import Entry, Prepared
+from autosync_vcs.git.index_file import NotUnderstood, Patch, TreePatch
+from autosync_vcs.git.index_journal import (
+    drop_given,
+    drop_record,
+    followed,
+    install,
+    write_given,
+    write_record,
+)
+from autosync_vcs.git.index_lock import IndexLock
+from autosync_vcs.git.mover import Mover
+from autosync_vcs.git.objects import HelperDied, Leaf
+from autosync_vcs.git.process import GitFailed
+from autosync_vcs.git.repository import Head, Repository, head
+from autosync_vcs.git.spare import Spare
+from autosync_vcs.git.trouble import lacks_space, no_space
+
+PAUSES_S = (0.0, 0.01, 0.03, 0.1, 0.3)
+"""After each attempt that somebody else's change of the index spoilt."""
+
+Seen = tuple[int, int, int]
+"""Inode, size and mtime of an index; a rename leaves these alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """What a commit, or a row of commits, does to a path; ``seen`` is the file that it took."""
+
+    old: Leaf | None
+    new: Leaf | None
+    seen: os.stat_result | None
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A commit, or a row of commits, that the branch does not have yet."""
+
+    old: str
+    new: str
+    paths: Mapping[bytes, Path]
+    trees: Mapping[bytes, TreePatch] | None = None
+    """All those above the paths; None where paths come or go, so that git must work them out."""
+
+
+class Landing:
+    """The commits of one repository that are still to land; for any thread."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        *,
+        wait_s: float,
+        check: Callable[[], Head],
+        moved: Callable[[Seen, Seen], None],
+    ) -> None:
+        """``wait_s`` is how long to wait for index.lock. ``check`` gives HEAD where it may be moved now, or
+        raises ``Held``; ``moved`` is told of an index that became another by our commits alone.
+        """
+        self._repository = repository
+        self._wait_s = wait_s
+        self._check = check
+        self._moved = moved
+        self._mover = Mover(repository, "autosync: commit")
+        self._prover = Spare(repository.git(), "cat-file", "--batch-check")
+        self._one_at_a_time = threading.Lock()
+        self.steady = threading.Lock()
+        """While it is held, HEAD and the index are not moved by us."""
+        self._ref = ""
+        self._made: list[Made] = []
+        self._base: Seen | None = None
+        """The index that these commits know of."""
+        self._is_troubled = False
+
+    def tip(self, ref: str) -> str | None:
+        """Give the newest commit that a branch is about to have; None where it has all."""
+        with self.steady:
+            return self._made[-1].new if self._made and self._ref == ref else None
+
+    def head(self) -> Head:
+        """Give HEAD as it will be. Raises ``Held`` where nothing can be committed on it."""
+        with self.steady:
+            now = self._check()
+            if self._made and (now.ref, now.id) == (self._ref, self._made[0].old):
+                return Head(now.ref, self._made[-1].new)
+            return now
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._made
+
+    def ends_at(self, at: Head) -> bool:
+        """Tell whether a commit upon this one would be the next to land."""
+        return not self._made or (at.ref, at.id) == (self._ref, self._made[-1].new)
+
+    @property
+    def can_wait(self) -> bool:
+        """Whether a commit may be given away before it lands: nobody else seems to work on the index."""
+        return not self._is_troubled and not os.path.lexists(
+            os.path.join(self._repository.git_dir, b"index.lock")
+        )
+
+    def add(self, ref: str, made: Made, base: Seen) -> None:
+        """Take a commit, made upon the last one, or upon the branch; ``base`` is the index it knows of."""
+        with self.steady:
+            if not self._made:
+                self._ref, self._base = ref, base
+            self._made.append(made)
+            self._note()
+
+    def land(self) -> frozenset[bytes]:
+        """Let branch and index follow. Give the paths of commits that are forgotten, because somebody else
+        moved the branch or the index all the time; these are to be committed again.
+
+        Raises ``Held`` where it cannot be done now; then, too, all is forgotten.
+        """
+        with self._one_at_a_time:
+            landed = False
+            try:
+                landed = self._landed()
+            except HelperDied:
+                pass  # objects are gone: a gc by hand
+            finally:
+                self._is_troubled = not landed
+                forgotten = frozenset[bytes]() if landed else self._forget()
+            return forgotten
+
+    def move(
+        self,
+        prepared: Prepared,
+        at: Head,
+        revision: str | None,
+        then: Callable[[], None] = lambda: None,
+    ) -> bool:
+        """Move the branch to a commit and make the index prepared for it the index, both or neither.
+
+        Without ``revision`` the index alone follows the files. ``then`` is called while both are steady.
+        False where what they were based on has changed. Raises ``Held``.
+        """
+        repository = self._repository
+        assert at.ref is not None
+        if revision is not None:
+            write_record(repository, prepared, at.ref, at.id, revision)
+        crash_point("commit: recorded")
+        done = False
+        try:
+            with IndexLock(repository, wait_s=self._wait_s) as lock, self.steady:
+                crash_point("commit: locked")
+                if index.unchanged(repository, prepared) and self._check() == at:
+                    done = revision is None or self._move(at, revision)
+                if done:
+                    crash_point("commit: reference moved")
+                    install(repository, prepared, lock)
+                    then()
+        finally:
+            if not done:
+                drop_record(repository)
+        return done
+
+    def warm_up(self) -> None:
+        """Start what the next landing would have to wait for."""
+        self._mover.warm_up()
+        self._prover.warm_up()
+
+    def close(self) -> None:
+        """End the helpers; they come back when they are needed."""
+        self._mover.close()
+        self._prover.close()
+
+    # One after the other
+
+    def _landed(self) -> bool:
+        for pause_s in PAUSES_S:
+            with self.steady:
+                made = tuple(self._made)
+            if not made:
+                return True
+            row = together(made)
+            at = Head(self._ref, row.old)
+            if self._check() != at:  # which may take a while in a large repository, but not a second time
+                return False
+            prepared = self._prepared(row)
+            self._prove(row.new)
+            if self.move(prepared, at, row.new, lambda: self._follow(made, prepared)):  # noqa: B023 (called at once)
+                return True
+            time.sleep(pause_s)
+        return False
+
+    def _follow(self, made: Sequence[Made], prepared: Prepared) -> None:
+        """Take note that these have landed, and what the index is now."""
+        after = index.identity(index.index_path(self._repository))
+        assert after is not None
+        assert prepared.base is not None
+        if self._base == prepared.base[:3]:
+            self._base = after[:3]
+            self._moved(prepared.base[:3], after[:3])
+        else:
+            self._base = None
+        del self._made[: len(made)]
+        self._note()
+
+    def _note(self) -> None:
+        """Note what is still to land, for a start after a kill."""
+        if self._made:
+            commits = [self._made[0].old, *(made.new for made in self._made)]
+            write_given(self._repository, self._ref, commits)
+        else:
+            drop_given(self._repository)
+
+    def _forget(self) -> frozenset[bytes]:
+        with self.steady:
+            paths = frozenset(path for made in self._made for path in made.paths)
+            self._made.clear()
+            self._note()
+        return paths
+
+    def _prove(self, commit: str) -> None:
+        """Raise ``HelperDied`` where a process that never saw this commit does not find it any more."""
+        answer = self._prover.take().finish(commit.encode() + b"\n")
+        if b" commit " not in answer:
+            raise HelperDied(f"commit {commit} is gone")
+
+    # The index beside
+
+    def _prepared(self, row: Made) -> Prepared:
+        """Prepare the index: changed where it stands if all entries are there already, else by git."""
+        repository = self._repository
+        paths = {path: one for path, one in row.paths.items() if one.old or one.new}
+        if row.trees is not None and all(one.old and one.new for one in paths.values()):
+            with contextlib.suppress(NotUnderstood):
+                prepared = index.prepare_in_place(repository, _patches(paths, from_old=True), row.trees)
+                index.write(prepared)
+                return prepared
+        now = index.identity(index.index_path(repository))
+        if now is None or now[:3] != self._base:
+            return followed(repository, row.old, row.new)
+        entries = [Entry(one.new.mode, one.new.oid, path) for path, one in paths.items() if one.new]
+        prepared = index.prepare(repository, entries, [path for path, one in paths.items() if not one.new])
+        try:
+            index.patch(repository, prepared, _patches(paths, from_old=False))
+        except NotUnderstood:
+            index.refresh(repository, prepared, [entry.path for entry in entries])
+        return prepared
+
+    # The branch
+
+    def _move(self, at: Head, revision: str) -> bool:
+        """Move the branch; False where somebody else did."""
+        assert at.ref is not None
+        try:
+            self._mover.move(at.ref, revision, at.id)
+        except GitFailed as failure:
+            now = head(self._repository)
+            if now.id == at.id:
+                raise self._immovable(at.ref, failure.reason) from None
+            return now.id == revision
+        return True
+
+    def _immovable(self, ref: str, words: str) -> Held:
+        if lacks_space(self._repository, words):
+            return no_space(self._repository)
+        return Held(
+            HeldKind.LOCK,
+            f"{ref} cannot be moved: {words}",
+            f"if no git is at work there, rm {os.fsdecode(self._repository.common_dir)}/{ref}.lock",
+        )
+
+
+def together(made: Iterable[Made]) -> Made:
+    """Make one of commits that follow each other."""
+    first, *others = made
+    paths, trees, new = dict(first.paths), first.trees, first.new
+    for one in others:
+        new = one.new
+        for path, change in one.paths.items():
+            before = paths.get(path)
+            paths[path] = Path(before.old if before else change.old, change.new, change.seen)
+        trees = _trees_together(trees, one.trees)
+    return Made(first.old, new, paths, trees)
+
+
+def _trees_together(
+    first: Mapping[bytes, TreePatch] | None, second: Mapping[bytes, TreePatch] | None
+) -> Mapping[bytes, TreePatch] | None:
+    if first is None or second is None:
+        return None
+    later = {
+        place: TreePatch(first[place].old if place in first else tree.old, tree.new)
+        for place, tree in second.items()
+    }
+    return {**first, **later}
+
+
+def _patches(paths: Mapping[bytes, Path], *, from_old: bool) -> list[Patch]:
+    return [
+        Patch(path, one.old if from_old and one.old else one.new, one.new, one.seen)
+        for path, one in paths.items()
+        if one.new and one.seen
+    ]
