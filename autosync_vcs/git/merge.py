@@ -78,6 +78,7 @@ def merge(repository: Repository, one: str, other: str, *, allow_unrelated: bool
                 "check that both are the same repository",
             ) from None
         raise
+    outcome.stages.update(_overlooked(git, one, other, outcome))
     if not outcome.stages:
         return Merged(outcome.tree)
     return _resolved(git, one, other, outcome)
@@ -170,6 +171,36 @@ def _attributes(git: Git, one: str, other: str, paths: Iterable[bytes]) -> Itera
 
 def _committed_at(git: Git, commit: str) -> int:
     return int(git.line("show", "-s", "--format=%ct", commit))
+
+
+def _overlooked(git: Git, one: str, other: str, outcome: _Outcome) -> dict[bytes, dict[int, Entry]]:
+    """Give the stages of changes that git has dropped without a word.
+
+    Where one side changed a file that the other renamed, and both have the same new file under the name
+    that the rename gave, git (2.39) has room for one of the two: the change or that file would be nowhere.
+    """
+    tips = {2: one, 3: other}
+    made = {side: differences(git, tip, outcome.tree) for side, tip in tips.items()}
+    agreed = {
+        path: old for path, (old, _) in made[2].items() if old and made[3].get(path, (None,))[0] == old
+    }
+    result = {path: {2: entry, 3: entry} for path, entry in agreed.items()}
+    gone = {side: {path for path, (_, new) in found.items() if new is None} for side, found in made.items()}
+    if (gone[2] | gone[3]) - outcome.stages.keys():
+        bases = git.line("merge-base", "--all", one, other, allow=(0, 1)).split()
+        changes = {side: [differences(git, base, tip) for base in bases] for side, tip in tips.items()}
+        if bases and _added(changes[2][0]) & _added(changes[3][0]):
+            for side, others in ((2, 3), (3, 2)):
+                for path in gone[side]:
+                    old, new = changes[side][0].get(path, (None, None))
+                    everywhere = all(path in found for found in changes[side])
+                    if old and new and everywhere and changes[others][0].get(path) == (old, None):
+                        result[path] = {1: old, side: new}
+    return {path: stages for path, stages in result.items() if path not in outcome.stages}
+
+
+def _added(changes: Mapping[bytes, tuple[Entry | None, Entry | None]]) -> set[tuple[bytes, Entry]]:
+    return {(path, new) for path, (old, new) in changes.items() if old is None and new is not None}
 
 
 # What we make of what git could not

@@ -278,3 +278,32 @@ def test_odd_names_are_merged_like_others(name: str, place: Path, repository: Re
     found = files(place, both_ways(repository, one, other).tree)
     assert found[name] == "2\n"
     assert sorted(found.values()) == ["1\n", "2\n"]
+
+
+def test_a_change_of_a_file_that_became_the_copy_which_both_have_is_not_lost(
+    place: Path, repository: Repository
+) -> None:
+    base = {"f": "0\n", "still": "1\n"}
+    copied, moved = {"f": "changed\n", "copy": "0\n"}, {"f": None, "copy": "0\n"}
+    kept = {"f": "changed\n", "copy": "0\n", "still": "1\n"}
+    for sides in ((copied, moved), (moved, copied)):  # git errs in another way, as the ids are ordered
+        one, other = fork(place, base, *sides)
+        assert files(place, both_ways(repository, one, other).tree) == kept
+
+
+def test_a_change_of_a_file_that_became_a_directory_beside_the_copy_which_both_have_is_not_lost(
+    place: Path, repository: Repository
+) -> None:
+    base = {"f": "0\n", "still": "1\n"}
+    copied, moved = {"f": "changed\n", "copy": "0\n"}, {"f": None, "f/x": "2\n", "copy": "0\n"}
+    one, other = fork(place, base, copied, moved)
+    found = plain(files(place, both_ways(repository, one, other).tree))
+    copy = f"f.conflict-{EARLY_DAY}-BLOB"
+    assert found == {copy: "changed\n", "f/x": "2\n", "copy": "0\n", "still": "1\n"}
+
+
+def test_a_file_that_one_side_deleted_is_gone_though_both_have_the_same_new_file(
+    place: Path, repository: Repository
+) -> None:
+    one, other = fork(place, {"f": "0\n"}, {"new": "1\n"}, {"f": None, "new": "1\n"})
+    assert files(place, both_ways(repository, one, other).tree) == {"new": "1\n"}
