@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from autosync_vcs.git import index_file
 from autosync_vcs.git.index_file import IndexFile, NotUnderstood, Patch, TreePatch, is_sound
 from autosync_vcs.git.objects import Leaf
 from tests.helpers.gitbox import git, is_clean, make_repository, tree, write
@@ -65,7 +66,9 @@ def test_a_changed_entry_is_what_git_makes_of_it(place: Path, name: str) -> None
     assert git(place, "write-tree") == git(place, "rev-parse", "HEAD^{tree}")
 
 
-def test_many_changes_of_many_entries(tmp_path: Path) -> None:
+@pytest.mark.parametrize("piece", [61, 256, 1 << 20])
+def test_many_changes_of_many_entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
+    monkeypatch.setattr(index_file, "_PIECE", piece)  # entries are cut anywhere
     pick = random.Random(5)
     names = [f"d{n % 7}/e{n % 3}/f{n}" for n in range(300)]
     place = make_repository(tmp_path / "many", {name: f"{name}\n" for name in names})
