@@ -66,7 +66,7 @@ def conflict_name(path: bytes, changed_at: int, oid: str, digits: int = DIGITS[0
     """Give the name for the version that loses ``path``; ``changed_at`` in UTC seconds."""
     directory, slash, name = path.rpartition(b"/")
     stem, extension = os.path.splitext(name)
-    if len(extension) > EXTENSION_LIMIT_BYTES:
+    if len(extension) > EXTENSION_LIMIT_BYTES or extension.startswith(b".conflict-"):  # of a copy itself
         stem, extension = name, b""
     day = time.strftime("%Y%m%d", time.gmtime(min(max(changed_at, 0), LAST_SECOND)))
     suffix = f".conflict-{day}-{oid[:digits]}".encode() + extension

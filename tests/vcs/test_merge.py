@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git.conflict_names import NAME_LIMIT_BYTES, conflict_name
+from autosync_vcs.git.conflict_names import NAME_LIMIT_BYTES, conflict_name, original_name
 from autosync_vcs.git.merge import Merged, merge, merge_commit
 from autosync_vcs.git.repository import Repository, discover
 from tests.helpers.gitbox import git, make_repository
@@ -307,3 +307,10 @@ def test_a_file_that_one_side_deleted_is_gone_though_both_have_the_same_new_file
 ) -> None:
     one, other = fork(place, {"f": "0\n"}, {"new": "1\n"}, {"f": None, "new": "1\n"})
     assert files(place, both_ways(repository, one, other).tree) == {"new": "1\n"}
+
+
+@pytest.mark.parametrize("name", [b"f", b"d/f.txt", b".f", b"f.conflict-20260101-0123abcd"])
+def test_the_copy_of_any_name_tells_the_name_that_it_lost(name: bytes) -> None:
+    copy = conflict_name(name, 0, "0" * 40)
+    assert original_name(copy) == name
+    assert original_name(conflict_name(copy, 1, "1" * 40)) == copy
