@@ -450,3 +450,70 @@ def test_a_full_hub_holds_pushes_until_there_is_room(opened: Open, tmp_path: Pat
         assert driver.push() == head(hub, "main")
     finally:
         subprocess.run(("umount", "-l", str(disk)), check=True)
+
+
+# Commits that are pushed before the branch says so
+
+
+def test_a_commit_goes_to_the_other_host_before_it_lands_here(opened: Open, tmp_path: Path) -> None:
+    hub, one, other = make_pair(tmp_path)
+    here, there = opened(one), opened(other)
+    before = head(one)
+    write(one, {"new.txt": "new\n", "shopping.txt": "bread\n"})
+    given = here.commit([b"new.txt", b"shopping.txt"], land=False).revision
+    assert given is not None
+    assert here.contains(given)
+    assert here.standing().head == given
+    assert here.push() == given == head(hub, "main")
+    assert head(one) == before
+    assert here.standing().ahead == here.standing().behind == 0
+    assert here.fetch() == given
+    assert there.fetch() == given
+    assert there.integrate().after == given
+    assert contents(other) == contents(one)
+    assert here.land()
+    assert head(one) == given
+    assert git(one, "status", "--porcelain") == ""
+
+
+def test_what_comes_is_merged_with_a_commit_that_has_not_landed(opened: Open, tmp_path: Path) -> None:
+    hub, one, other = make_pair(tmp_path)
+    commit(other, {"b.txt": "b\n"})
+    git(other, "push", "-q")
+    here = opened(one)
+    write(one, {"a.txt": "a\n"})
+    here.commit([b"a.txt"], land=False)
+    here.fetch()
+    assert here.integrate().merged
+    assert here.push() == head(hub, "main") == head(one)
+    assert contents(one) == {"a.txt": "a\n", "b.txt": "b\n", "shopping.txt": "milk\n"}
+    assert git(one, "status", "--porcelain") == ""
+
+
+def test_a_commit_that_was_pushed_and_could_not_land_comes_back_from_the_hub(
+    opened: Open, tmp_path: Path
+) -> None:
+    hub, one, _ = make_pair(tmp_path)
+    here = opened(one)
+    write(one, {"a.txt": "a\n"})
+    given = here.commit([b"a.txt"], land=False).revision
+    here.push()
+    git(one, "commit", "-q", "--allow-empty", "-m", "by hand")
+    own = head(one)
+    assert not here.land()
+    assert head(one) == own
+    sync(here)
+    assert {own, given} <= set(git(one, "rev-list", "HEAD").splitlines())
+    assert head(hub, "main") == head(one)
+    assert contents(one) == {"a.txt": "a\n", "shopping.txt": "milk\n"}
+    assert git(one, "status", "--porcelain") == ""
+
+
+def test_a_driver_that_is_closed_lands_what_it_gave_away(opened: Open, tmp_path: Path) -> None:
+    _, one, _ = make_pair(tmp_path)
+    here = opened(one)
+    write(one, {"a.txt": "a\n"})
+    given = here.commit([b"a.txt"], land=False).revision
+    here.close()
+    assert head(one) == given
+    assert git(one, "status", "--porcelain") == ""

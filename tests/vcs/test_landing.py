@@ -1,4 +1,4 @@
-"""Commits that are given away before branch and index follow: whatever happens meanwhile, nothing is lost."""
+"""Commits that are given away before branch and index follow: whatever comes between, nothing is lost."""
 
 from __future__ import annotations
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -85,12 +87,14 @@ def test_a_person_at_work_and_autosync_lose_nothing_of_each_other(tmp_path: Path
         cwd=place, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     snapshots = Snapshots(discover(str(place)), host="laptop", lock_wait_s=2.0)
+    landing = Lands(snapshots)
     ours: dict[str, str] = {}
     while person.poll() is None:
         name = f"ours/{len(ours)}"
         write(place, {name: f"ours {len(ours)};\n"})
         ours[name] = f"ours {len(ours)};"
-        attempt(snapshots, None if len(ours) % 2 else [name.encode()])
+        attempt(snapshots, None if len(ours) % 4 == 0 else [name.encode()], land=len(ours) % 4 == 1)
+    landing.end()
     assert person.stdout
     theirs = person.stdout.read().split("\n")[:-1]
     eventually(lambda: attempt(snapshots, None) and is_clean(place))
@@ -107,9 +111,36 @@ def test_a_person_at_work_and_autosync_lose_nothing_of_each_other(tmp_path: Path
     assert git(place, "show", "side:branch") == "side"
 
 
-def attempt(snapshots: Snapshots, paths: list[bytes] | None) -> bool:
+class Lands(threading.Thread):
+    """Lets commits land all the time, beside those that are made, as the worker does."""
+
+    def __init__(self, snapshots: Snapshots) -> None:
+        super().__init__()
+        self._snapshots = snapshots
+        self._ended = threading.Event()
+        self._failure: Exception | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            while not self._ended.wait(0.01):
+                with_held(self._snapshots.land)
+        except Exception as error:
+            self._failure = error
+
+    def end(self) -> None:
+        self._ended.set()
+        self.join()
+        assert self._failure is None
+
+
+def attempt(snapshots: Snapshots, paths: list[bytes] | None, *, land: bool = True) -> bool:
+    return with_held(lambda: snapshots.commit(paths, land=land))
+
+
+def with_held(step: Callable[[], object]) -> bool:
     try:
-        snapshots.commit(paths)
+        step()
     except Held as held:
         assert held.kind in (HeldKind.LOCK, HeldKind.OPERATION), held
         return False

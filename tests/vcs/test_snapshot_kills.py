@@ -34,7 +34,9 @@ from autosync_vcs.git.snapshot import Snapshots
 snapshots = Snapshots(discover(sys.argv[1]), host="laptop")
 print("ready", flush=True)
 snapshots.recover()
-snapshots.commit([b"a.txt", b"new.txt", b"gone.txt"] if sys.argv[2] == "given" else None)
+paths = [b"a.txt", b"new.txt", b"gone.txt"]
+snapshots.commit(None if sys.argv[2] == "scan" else paths, land=sys.argv[2] != "given away")
+snapshots.land()
 print("done", flush=True)
 """
 
@@ -141,7 +143,7 @@ def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
     kills = 0
     for turn in range(KILLS):
         write(place, {"a.txt": f"{turn}\n", f"new{turn}": f"{turn}\n"})
-        how = generator.choice(("scan", "given"))
+        how = generator.choice(("scan", "given", "given away"))
         command = (sys.executable, "-c", COMMIT, str(place), how)
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         assert process.stdout
