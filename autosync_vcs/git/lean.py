@@ -117,6 +117,8 @@ class Proof:
 def is_complete(git: Git, revision: str, complete: str) -> bool:
     """Tell whether all of ``revision`` is here, where all of ``complete`` is."""
     try:
+        if git.line("cat-file", "-t", revision) != "commit":
+            return False
         commits = git("rev-list", "--topo-order", revision, f"^{complete}").stdout
         differing = git(
             "diff-tree", "--stdin", "-r", "-t", "-z", "--raw", "--root", "--no-renames", "--no-commit-id",

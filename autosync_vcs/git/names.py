@@ -17,10 +17,21 @@ _IGNORED_LETTERS = {0x200C, 0x200D, 0x200E, 0x200F, 0x202A, 0x202B, 0x202C, 0x20
 )
 """What HFS+ leaves out when it compares names."""
 
+NAME_BYTES = 255
+PATH_BYTES = 4095
+"""Limits of Linux; other systems count letters instead, so that such names do come."""
+SHOWN_BYTES = 60
+
 
 def check_names(paths: Collection[bytes]) -> None:
-    """Raise ``Held`` where a path would lead out of the working copy or into git's own directory."""
+    """Raise ``Held`` where a path leads out of the working copy or into git's directory, or is too long."""
     for path in paths:
+        if len(path) > PATH_BYTES or any(len(name) > NAME_BYTES for name in path.split(b"/")):
+            raise Held(
+                HeldKind.REPOSITORY,
+                f"the remote has a file named {os.fsdecode(path[:SHOWN_BYTES])!r}..., too long a name here",
+                "nothing was changed; give it a shorter one on another host",
+            )
         if any(_is_hostile(component) for component in path.split(b"/")):
             raise Held(
                 HeldKind.REPOSITORY,

@@ -67,14 +67,19 @@ def of_failure(stderr: str, at: Place) -> Failure:
     return Offline(f"{at.host}: {_last_words(stderr)}")
 
 
-def of_push(stdout: str, stderr: str, at: Place) -> Failure:
-    """Tell what it means that ``git push --porcelain`` ended with an error."""
+def of_push(stdout: str, stderr: str, at: Place, *, hooked: bool = True) -> Failure:
+    """Tell what it means that ``git push --porcelain`` ended with an error.
+
+    ``hooked``: the user has a pre-push hook.
+    """
     refused = [line.split("\t") for line in stdout.splitlines() if line.startswith("!\t")]
     if not refused:
         if re.search(r"^(error|fatal): failed to push some refs", stderr, re.MULTILINE) and not re.search(
             r"^fatal: |^remote: ", stderr, re.MULTILINE
         ):
-            return _hook_refuses(stderr)
+            if hooked and not _PACKING.search(stderr):
+                return _hook_refuses(stderr)
+            return of_failure(_BROKE_IN_SILENCE + stderr, at)
         return of_failure(stderr, at)
     summary = refused[0][-1]
     if summary.startswith("[rejected]") or re.search(_RACES, summary):
@@ -113,6 +118,10 @@ def key_is_locked(agent_answers: bool) -> Held:
     )
 
 
+_PACKING = re.compile(r"^(?:Enumerating|Counting|Compressing|Writing) objects", re.MULTILINE)
+"""What git says of its work once the pre-push hook has agreed."""
+_BROKE_IN_SILENCE = "fatal: the remote end hung up\n"
+"""git itself does not always say that a connection broke while it waited for the answer to a push."""
 _RACES = "fetch first|non-fast-forward|failed to update ref|cannot lock ref|incorrect old value"
 """Somebody pushed between our look and our push."""
 
@@ -205,6 +214,20 @@ def _not_accepted(at: Place, found: re.Match[str], _: str) -> Failure:
     )
 
 
+def _damaged(at: Place, found: re.Match[str], _: str) -> Failure:
+    return Held(
+        HeldKind.REPOSITORY, f"the repository {at.url} is damaged ({_cut(found[1])})", "git fsck there"
+    )
+
+
+def not_a_commit(at: Place, branch: str) -> Held:
+    return Held(
+        HeldKind.REPOSITORY,
+        f"what {at.host} has as branch {_cut(branch)} is no commit, and was not accepted",
+        "git log there; nothing of it was taken",
+    )
+
+
 def _locked(_: Place, found: re.Match[str], __: str) -> Failure:
     return Held(HeldKind.LOCK, f"another git holds {_cut(found[1])}", "it is tried again")
 
@@ -232,7 +255,15 @@ _ROWS: tuple[tuple[str, Callable[[Place, re.Match[str], str], Failure]], ...] = 
     (r"^remote: .*No space left on device|^remote: .*disk quota", _hub_full),
     (r"No space left on device|Disk quota exceeded", _disk_full),
     (r"fsck error in packed object.*|^error: (object \S+: .*)", _not_accepted),
-    (r"(inflate: .*|pack .*corrupt.*|did not send all necessary objects.*)", _not_accepted),
+    (
+        r"(inflate: .*|pack .*corrupt.*|did not send all necessary objects.*|"
+        r"did not receive expected object.*|missing (?:blob|tree|commit) object.*)",
+        _not_accepted,
+    ),
+    (
+        r"^remote: (?:fatal|error): (.*)(?:\n.*)*^remote: aborting due to possible repository corruption",
+        _damaged,
+    ),
     (r"(refs/\S+)': Unable to create .*\.lock'?: File exists", _locked),
     (r"(shallow\.lock|\S+\.lock)'?: File exists", _locked),
     (

@@ -9,30 +9,30 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import selectors
 import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from autosync_common.errors import UserError
 from autosync_vcs.driver import Held, HeldKind, Offline, Rejected
 from autosync_vcs.git import lean, refusals
+from autosync_vcs.git.half_packs import HalfPacks
 from autosync_vcs.git.mover import Mover
+from autosync_vcs.git.objects import HelperDied
 from autosync_vcs.git.plainness import configuration_state
-from autosync_vcs.git.process import Git, GitFailed, GitTimedOut, stop
+from autosync_vcs.git.process import Git, GitFailed, stop
 from autosync_vcs.git.reader import Reader
 from autosync_vcs.git.repository import Repository, resolve
 from autosync_vcs.git.ssh import Ssh
+from autosync_vcs.git.transfer import read_while_it_moves
 
-STALL_TIMEOUT_S = 1800.0
-"""Without any progress for so long a transfer is given up. Hooks count: a user's pre-push may run tests."""
-READ_SIZE = 65536
-STDERR_LIMIT = 65536
-"""So much of the end of stderr is kept: with progress it may be long."""
 NO_INDEX = {"GIT_INDEX_FILE": "/nonexistent"}
 """push and diff-tree read the whole index for nothing, unless there is none."""
+
+ASIDE = "refs/autosync/fetched"
+"""What git fetched, for the moment that it takes to look at it."""
 
 _NO_SUCH_BRANCH = re.compile(r"couldn't find remote ref|no such remote ref")
 
@@ -100,7 +100,9 @@ class Remote:
         self._repository = repository
         self._runtime_directory = runtime_directory
         self._mover = Mover(repository, "autosync: fetched")
-        self._proof = lean.Proof(repository, reader or Reader(repository))
+        self._reader = reader or Reader(repository)
+        self._proof = lean.Proof(repository, self._reader)
+        self._half_packs = HalfPacks(repository)
         self._suits: tuple[object, bool] = (None, False)
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped = False
@@ -128,22 +130,34 @@ class Remote:
 
         What arrives is checked object by object before any reference moves.
         """
+        begun = time.time()
         try:
             if not self._fetch_lean():
                 self._fetch_thorough()
         except GitFailed as failure:
+            self._half_packs.failed(begun)
             if not _NO_SUCH_BRANCH.search(failure.stderr):
                 raise self._meaning(failure, self._fetch_place) from None
             self._repository.git()("update-ref", "-d", self.tracking)
             return None
+        self._half_packs.arrived()
         return self.known()
 
     def _fetch_thorough(self) -> None:
-        source = f"+refs/heads/{self.branch}:{self.tracking}"
+        """Let git fetch and prove all of it; aside, for it lets the tracking reference become anything."""
+        git = self._repository.git()
         self._run(
             self._git, "fetch", "--progress", "--no-tags", "--no-recurse-submodules",
-            "--no-auto-maintenance", "--no-write-fetch-head", "--refmap=", self.name, source,
+            "--no-auto-maintenance", "--no-write-fetch-head", "--refmap=",
+            self.name, f"+refs/heads/{self.branch}:{ASIDE}",
         )  # fmt: skip
+        revision = git.line("rev-parse", "--verify", ASIDE)
+        moves = [f"delete {ASIDE}"]
+        if is_right := is_commit(self._repository, self._reader, revision):
+            moves.append(f"update {self.tracking} {revision}")
+        git("update-ref", "-m", "fetch by autosync", "--stdin", input=os.fsencode("\n".join(moves) + "\n"))
+        if not is_right:
+            raise refusals.not_a_commit(self._fetch_place, self.branch)
 
     def _fetch_lean(self) -> bool:
         """Fetch without git's walk through everything; False where git must do all of it.
@@ -154,7 +168,7 @@ class Remote:
         if known is None or not self._may_be_lean():
             return False
         answer = self._run(
-            self._git.varied(environment=NO_INDEX), "fetch-pack", "--thin", "--no-progress", "--lock-pack",
+            self._git.varied(environment=NO_INDEX), "fetch-pack", "--thin", "--lock-pack",
             self._fetch_place.url, f"refs/heads/{self.branch}",
         )  # fmt: skip
         try:
@@ -253,7 +267,8 @@ class Remote:
     def _push_meaning(self, failure: GitFailed) -> Exception:
         stdout = os.fsdecode(failure.stdout)
         at = self._push_place
-        return self._explained(refusals.of_push(stdout, failure.stderr, at), at)
+        hooked = os.access(self._hook, os.X_OK)
+        return self._explained(refusals.of_push(stdout, failure.stderr, at, hooked=hooked), at)
 
     def _explained(self, meaning: refusals.Failure, at: refusals.Place) -> Exception:
         if at.kind == "file" and not os.path.exists(
@@ -262,6 +277,8 @@ class Remote:
             return Offline(f"{at.host}: it is not there, perhaps not mounted")
         if isinstance(meaning, Held) and meaning.kind is HeldKind.LOGIN and self._ssh:
             meaning = self._ssh.explain(meaning)
+        if isinstance(meaning, Offline):
+            self.hang_up()  # a kept connection may be dead without noticing
         if not isinstance(meaning, Rejected):
             with contextlib.suppress(GitFailed):
                 self._connect()
@@ -279,7 +296,7 @@ class Remote:
             try:
                 if self._stopped:
                     stop(process)
-                stdout, stderr = _read_while_it_moves(process, arguments)
+                stdout, stderr = read_while_it_moves(process, arguments)
             except BaseException:
                 stop(process)
                 raise
@@ -290,32 +307,8 @@ class Remote:
         return stdout
 
 
-def _read_while_it_moves(
-    process: subprocess.Popen[bytes], arguments: tuple[str, ...]
-) -> tuple[bytes, bytes]:
-    assert process.stdin and process.stdout and process.stderr
-    process.stdin.close()
-    read: dict[IO[bytes], bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
-    with selectors.DefaultSelector() as selector:
-        for stream in read:
-            selector.register(stream, selectors.EVENT_READ, stream)
-        deadline = time.monotonic() + STALL_TIMEOUT_S
-        while selector.get_map():
-            ready = selector.select(max(0.0, deadline - time.monotonic()))
-            if not ready:
-                raise GitTimedOut(arguments, -1, b"", b"no answer in time")
-            deadline = time.monotonic() + STALL_TIMEOUT_S
-            for key, _ in ready:
-                stream = key.data
-                data = os.read(stream.fileno(), READ_SIZE)
-                if not data:
-                    selector.unregister(stream)
-                read[stream] += data
-            del read[process.stderr][:-STDERR_LIMIT]
-    process.wait()
-    return bytes(read[process.stdout]), _without_progress(bytes(read[process.stderr]))
-
-
-def _without_progress(stderr: bytes) -> bytes:
-    """Drop what a terminal would have overwritten."""
-    return b"\n".join(line.rpartition(b"\r")[2] for line in stderr.replace(b"\r\n", b"\n").split(b"\n"))
+def is_commit(repository: Repository, reader: Reader, oid: str) -> bool:
+    try:
+        return reader.commit(oid) is not None
+    except HelperDied:
+        return repository.git().line("cat-file", "-t", oid, allow=(0, 128)) == "commit"

@@ -69,6 +69,7 @@ class Ssh:
         for socket in self._sockets.glob("ssh-*"):
             with contextlib.suppress(subprocess.TimeoutExpired, OSError):
                 _run("ssh", "-oControlPath=" + str(socket), "-O", "stop", "x")
+                socket.unlink(missing_ok=True)  # a master that hangs leaves it
 
     def _may_share(self, directory: str) -> bool:
         if "%" in directory or len(os.fsencode(directory)) + 1 + SOCKET_NAME_LENGTH > SOCKET_PATH_LIMIT:

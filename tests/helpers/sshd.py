@@ -61,11 +61,12 @@ class Sshd:
             self.process = None
 
     def configure(self, *lines: str) -> None:
-        """Write the client's configuration, with further lines for this host."""
+        """Write the client's configuration, with further lines for this host, which win."""
         text = "".join(
             f"{line}\n"
             for line in (
                 f"Host {HOST}",
+                *lines,
                 "HostName 127.0.0.1",
                 f"Port {self.port}",
                 f"User {pwd.getpwuid(os.getuid()).pw_name}",
@@ -73,7 +74,6 @@ class Sshd:
                 "IdentitiesOnly yes",
                 f"UserKnownHostsFile {self.known_hosts}",
                 "GlobalKnownHostsFile /dev/null",
-                *lines,
             )
         )
         (self.directory / "config").write_text(text)
@@ -96,6 +96,16 @@ class Sshd:
         """Make the server's key known to the client."""
         public = self.host_key.with_suffix(".pub").read_text()
         self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {public}")
+
+    def behind(self, port: int) -> None:
+        """Let the client reach the server by another port, where something passes everything on."""
+        public = self.host_key.with_suffix(".pub").read_text()
+        self.known_hosts.write_text(f"{HOST} {public}")
+        self.configure(f"Port {port}", f"HostKeyAlias {HOST}")
+
+    def url(self, hub: Path, port: int) -> str:
+        self.behind(port)
+        return f"{HOST}:{hub}"
 
     def let_in(self, *keys: Path) -> None:
         self.authorized_keys.write_text("".join(key.with_suffix(".pub").read_text() for key in keys))

@@ -347,6 +347,6 @@ def test_a_transfer_without_any_progress_is_given_up(
 ) -> None:
     hub, one, _ = make_pair(tmp_path)
     install_hook(hub, "pre-receive", "exec sleep 60")
-    monkeypatch.setattr("autosync_vcs.git.remote.STALL_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("autosync_vcs.git.transfer.STALL_TIMEOUT_S", 0.3)
     with pytest.raises(Offline, match="connection timed out"):
         remote_of(one).push(commit(one, {"a": "new\n"}))
