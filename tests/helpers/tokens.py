@@ -1,7 +1,8 @@
 """Clones in which every save writes a line that never was before, so that nothing can be lost unnoticed.
 
 A line is *given up* when somebody overwrites or deletes a file in which they see it. Every line that
-nobody gave up must be in the files of every clone in the end.
+nobody gave up must be in the files of every clone in the end. A path is *removed* when somebody deletes
+it, renames it or puts something else in its place; every other path must exist in the end.
 """
 
 from __future__ import annotations
@@ -10,27 +11,40 @@ import os
 import random
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from autosync_vcs.git.apply import Applied, apply, recover, revisit
-from autosync_vcs.git.merge import merge, merge_commit
-from autosync_vcs.git.repository import discover
-from tests.helpers.gitbox import git, head, is_clean, try_git
+from typing import NamedTuple
 
 TOKEN = re.compile(r"t\d+;")
-MARKERS = ("<<<<<<<", ">>>>>>>")
 NAMES = ("a", "b")
+LONG = "long"
+"""A file whose lines are changed here and there, so that changes of both sides can be merged."""
+LONG_LINES = 24
+
+
+class Content(NamedTuple):
+    """What a name stands for: git's mode, and the bytes of the file or the link."""
+
+    mode: str
+    data: bytes
+
+    @property
+    def tokens(self) -> set[str]:
+        return tokens_in(self.data)
+
+
+Snapshot = Mapping[bytes, Content]
 
 
 @dataclass
 class Ledger:
-    """All lines that were ever written, and those that somebody gave up."""
+    """All lines that were ever written, those that somebody gave up, all paths that somebody removed."""
 
     count: int = 0
     given_up: set[str] = field(default_factory=set)
     written: set[str] = field(default_factory=set)
+    removed: set[bytes] = field(default_factory=set)
 
     def token(self) -> str:
         self.count += 1
@@ -40,14 +54,19 @@ class Ledger:
 
 
 class Clone:
-    """One host: the operations of a user, and what autosync does, one step at a time."""
+    """One working copy, and the operations of its user; each gives up what it overwrites."""
 
     def __init__(self, place: Path, ledger: Ledger) -> None:
         self.place = place
         self.ledger = ledger
-        self.repository = discover(str(place))
 
-    # What a user does; each gives up what it overwrites
+    def act(self, operation: Operation, name: str) -> set[bytes]:
+        """Do something as the user; give the names that differ from before."""
+        before = self.snapshot()
+        operation(self, name)
+        after = self.snapshot()
+        self.ledger.removed |= before.keys() - after.keys()
+        return {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
 
     def create(self, name: str) -> None:
         if not self._lexists(name):
@@ -62,6 +81,15 @@ class Clone:
         if self._is_file(name):
             with (self.place / name).open("a") as file:
                 file.write(self.ledger.token() + "\n")
+
+    def edit(self, name: str) -> None:
+        """Change one line of the long file; which one depends on how much was written before."""
+        del name
+        lines = (self.place / LONG).read_text().splitlines(keepends=True)
+        number = self.ledger.count * 7 % len(lines)
+        self.ledger.given_up |= tokens_in(lines[number].encode())
+        lines[number] = self.ledger.token() + "\n"
+        (self.place / LONG).write_text("".join(lines))
 
     def replace(self, name: str) -> None:
         if self._is_file(name):
@@ -119,54 +147,18 @@ class Clone:
             (self.place / name).unlink()
             self._write(name, content)
 
-    # What autosync does
-
-    def commit(self) -> bool:
-        git(self.place, "add", "-A")
-        if try_git(self.place, "diff", "--cached", "--quiet") == 0:
-            return False
-        git(self.place, "commit", "-q", "-m", "saved")
-        return True
-
-    def take(self, revision: str) -> Applied:
-        """Merge a commit that is here with HEAD and bring the files to the result."""
-        before = head(self.place)
-        recover(self.repository)
-        if try_git(self.place, "merge-base", "--is-ancestor", revision, before) == 0:
-            return Applied()
-        after = revision
-        if try_git(self.place, "merge-base", "--is-ancestor", before, revision) != 0:
-            merged = merge(self.repository, before, revision)
-            after = merge_commit(self.repository, before, revision, merged.tree)
-        applied = apply(self.repository, before, after)
-        revisit(self.repository)
-        return applied
-
     # What is there
 
+    def snapshot(self) -> dict[bytes, Content]:
+        """Give all files and links, without git's metadata."""
+        return snapshot(self.place, skip=".git")
+
+    def kept(self) -> dict[bytes, Content]:
+        """Give what was put aside."""
+        return snapshot(self.place / ".git/autosync/kept")
+
     def tokens(self) -> set[str]:
-        return self._tokens_in(self.place)
-
-    def kept(self) -> set[str]:
-        return self._tokens_in(self.place / ".git" / "autosync" / "kept")
-
-    def check(self) -> None:
-        for path in self._files(self.place):
-            text = path.read_text(errors="replace") if not path.is_symlink() else ""
-            assert not any(marker in text for marker in MARKERS), path
-            assert text == "" or text.endswith("\n"), f"{path} is torn: {text!r}"
-        assert is_clean(self.place), git(self.place, "status", "--porcelain")
-
-    def _tokens_in(self, top: Path) -> set[str]:
-        return {token for path in self._files(top) for token in TOKEN.findall(_content(path))}
-
-    def _files(self, top: Path) -> list[Path]:
-        return [
-            Path(above, name)
-            for above, directories, names in os.walk(top)
-            for name in [*names, *(each for each in directories if Path(above, each).is_symlink())]
-            if top != self.place or ".git" not in Path(above).relative_to(top).parts
-        ]
+        return all_tokens(self.snapshot())
 
     def _lexists(self, name: str) -> bool:
         return os.path.lexists(self.place / name)
@@ -183,9 +175,9 @@ class Clone:
     def _give_up(self, name: str) -> None:
         path = self.place / name
         if path.is_dir() and not path.is_symlink():
-            self.ledger.given_up |= self._tokens_in(path)
+            self.ledger.given_up |= all_tokens(snapshot(path))
         elif os.path.lexists(path):
-            self.ledger.given_up |= set(TOKEN.findall(_content(path)))
+            self.ledger.given_up |= _content(path).tokens
 
     def _remove(self, name: str) -> None:
         path = self.place / name
@@ -195,17 +187,48 @@ class Clone:
             path.unlink(missing_ok=True)
 
 
-def _content(path: Path) -> str:
-    return str(path.readlink()) if path.is_symlink() else path.read_text(errors="replace")
+def snapshot(top: Path, *, skip: str = "") -> dict[bytes, Content]:
+    """Give what is below a directory, by name; empty where there is none."""
+    found: dict[bytes, Content] = {}
+    if not top.is_dir():
+        return found
+    for entry in os.scandir(top):
+        name = os.fsencode(entry.name)
+        if not entry.is_dir(follow_symlinks=False):
+            found[name] = _content(Path(entry.path))
+        elif entry.name != skip:
+            below = snapshot(Path(entry.path))
+            found |= {name + b"/" + rest: content for rest, content in below.items()}
+    return found
+
+
+def _content(path: Path) -> Content:
+    if path.is_symlink():
+        return Content("120000", os.fsencode(path.readlink()))
+    return Content("100755" if path.stat().st_mode & 0o100 else "100644", path.read_bytes())
+
+
+def tokens_in(data: bytes) -> set[str]:
+    return set(TOKEN.findall(data.decode(errors="replace")))
+
+
+def all_tokens(files: Snapshot) -> set[str]:
+    return {token for content in files.values() for token in content.tokens}
 
 
 Operation = Callable[[Clone, str], None]
 OPERATIONS: tuple[Operation, ...] = (
-    Clone.create, Clone.write, Clone.append, Clone.replace, Clone.rename, Clone.rename_over, Clone.delete,
+    Clone.create, Clone.write, Clone.replace, Clone.rename, Clone.rename_over, Clone.delete,
     Clone.make_directory, Clone.remove_directory, Clone.exchange_kind, Clone.link, Clone.change_mode,
     Clone.recreate,
 )  # fmt: skip
+"""Those that every sequence of up to three is tried of."""
+MORE_OPERATIONS: tuple[Operation, ...] = (*OPERATIONS, Clone.append, Clone.edit, Clone.edit)
 
 
 def pick(generator: random.Random) -> tuple[Operation, str]:
-    return generator.choice(OPERATIONS), generator.choice(NAMES)
+    return generator.choice(MORE_OPERATIONS), generator.choice(NAMES)
+
+
+def describe(operation: Operation, name: str) -> str:
+    return f"{operation.__name__}({name})"

@@ -283,7 +283,9 @@ def test_odd_names_are_merged_like_others(name: str, place: Path, repository: Re
 def test_a_change_of_a_file_that_became_the_copy_which_both_have_is_not_lost(
     place: Path, repository: Repository
 ) -> None:
-    base = {"f": "0\n", "still": "1\n"}
+    base: Tree = {"f": "0\n", "still": "1\n"}
+    copied: Tree
+    moved: Tree
     copied, moved = {"f": "changed\n", "copy": "0\n"}, {"f": None, "copy": "0\n"}
     kept = {"f": "changed\n", "copy": "0\n", "still": "1\n"}
     for sides in ((copied, moved), (moved, copied)):  # git errs in another way, as the ids are ordered
@@ -294,7 +296,9 @@ def test_a_change_of_a_file_that_became_the_copy_which_both_have_is_not_lost(
 def test_a_change_of_a_file_that_became_a_directory_beside_the_copy_which_both_have_is_not_lost(
     place: Path, repository: Repository
 ) -> None:
-    base = {"f": "0\n", "still": "1\n"}
+    base: Tree = {"f": "0\n", "still": "1\n"}
+    copied: Tree
+    moved: Tree
     copied, moved = {"f": "changed\n", "copy": "0\n"}, {"f": None, "f/x": "2\n", "copy": "0\n"}
     one, other = fork(place, base, copied, moved)
     found = plain(files(place, both_ways(repository, one, other).tree))
