@@ -7,12 +7,12 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from functools import partial
 
-from benchmarks import baseline, processes
+from benchmarks import baseline, processes, worlds
+from benchmarks.measuring import Lines, compared, samples, spread, turns, until
 from tests.helpers import hosts, prosody
 from tests.helpers.hosts import BIN, Host
 from tests.helpers.waiting import eventually
@@ -24,28 +24,30 @@ SETTLED_S = 5.0
 IDLE_S = 120.0
 HELP_SAMPLES = 10
 DEADLINE_S = 60.0
+STRIDE = 7919
 AT_ONCE = "[coalesce]\nsettle = 0\n[vcs]\npush_delay = 0\n"
-
-Lines = Iterator[str]
 
 
 def default_latency() -> Lines:
     """edit to visible on the other host, default settings, told by XMPP"""
     with pipelines() as (anna, ben):
-        yield spread("autosync", [arrival(anna, ben, f"file-{n}", f"{n}\n") for n in range(SAMPLES)])
+        yield spread(
+            "autosync", [arrival(anna, ben, f"file-{n}", f"{n}\n") for n in range(samples(SAMPLES))]
+        )
 
 
 def latency_at_once() -> Lines:
-    """edit to visible with settle and push delay 0, against plain git in turns on the same repository"""
-    with pipelines(AT_ONCE) as (anna, ben), pair() as (one, other):
-        ours, gits = [], []
-        for number in range(SAMPLES):
-            name = f"file-{number % FILES_BEFORE}"
-            ours.append(arrival(anna, ben, name, f"{number}\n"))
-            gits.append(baseline.exchange(one, other, name, f"{number}\n"))
-    yield spread("autosync", ours)
-    yield spread("git add, commit, push; fetch, merge", gits)
-    yield f"ratio of the medians: {statistics.median(ours) / statistics.median(gits):.2f}"
+    """edit to visible with settle and push delay 0, against plain git in turns on an equal repository"""
+    for files in (FILES_BEFORE, worlds.MANY):
+        ours, gits = turns()
+        with pipelines(AT_ONCE, files) as (anna, ben), pair(files) as (one, other):
+            for sample in range(samples(SAMPLES)):
+                name = worlds.name_of(sample * STRIDE % files)
+                ours.append(arrival(anna, ben, name, f"{sample}\n"))
+                gits.append(baseline.exchange(one, other, name, f"{sample}\n"))
+        yield spread(f"{files:,} files, autosync", ours)
+        yield spread(f"{files:,} files, git add, commit, push; fetch, merge", gits)
+        yield compared(f"{files:,} files", ours, gits)
 
 
 def many_files() -> Lines:
@@ -98,54 +100,66 @@ ALL: dict[str, Callable[[], Lines]] = {
 
 
 @contextlib.contextmanager
-def pipelines(more: str = "") -> Iterator[tuple[Host, Host]]:
-    """Give two hosts with running pipelines on a private XMPP server and hub."""
+def pipelines(more: str = "", files: int = FILES_BEFORE) -> Iterator[tuple[Host, Host]]:
+    """Give two hosts with running pipelines on a private XMPP server and a hub with so many files."""
     with contextlib.ExitStack() as stack:
-        directory = Path(
-            stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="autosync-bench-", ignore_cleanup_errors=True)
-            )
-        )
+        one, other = stack.enter_context(clones(files, "anna", "ben"))
+        directory = one.home.parent
         server = prosody.Prosody(directory / "prosody")
         account = server.add_account("team", "only for measuring")
         stack.enter_context(server)
-        one, other = stack.enter_context(hosts.hosts(directory, "anna", "ben"))
         for host in (one, other):
+            stack.callback(host.close)
             hosts.told_by_xmpp(host, account, "only for measuring", server.port, server.cafile, more)
-            host.start()
+            host.start("--yes")
         for number in range(FILES_BEFORE):
-            arrival(one, other, f"file-{number}", "before\n")
+            arrival(one, other, worlds.name_of(number), "now\n")
         yield one, other
 
 
 @contextlib.contextmanager
-def pair() -> Iterator[tuple[Host, Host]]:
+def pair(files: int) -> Iterator[tuple[Host, Host]]:
     """Give two clones of a hub without autosync, with as many files."""
-    with (
-        tempfile.TemporaryDirectory(prefix="autosync-bench-", ignore_cleanup_errors=True) as directory,
-        hosts.hosts(Path(directory), "one", "other") as (one, other),
-    ):
+    with clones(files, "one", "other") as (one, other):
         for number in range(FILES_BEFORE):
-            baseline.exchange(one, other, f"file-{number}", "before\n")
+            baseline.exchange(one, other, worlds.name_of(number), "now\n")
         yield one, other
 
 
+@contextlib.contextmanager
+def clones(files: int, *names: str) -> Iterator[list[Host]]:
+    """Give hosts with clones of one hub."""
+    with worlds.temporary() as directory, contextlib.ExitStack() as stack:
+        hub = worlds.make_hub(directory / "hub.git", files)
+        made = []
+        for name in names:
+            host = Host(name, directory)
+            stack.callback(host.close)
+            worlds.check_out(host, hub)
+            made.append(host)
+        yield made
+
+
 def arrival(one: Host, other: Host, name: str, content: str) -> float:
-    """Save a file and give the seconds until it is readable on the other host."""
+    """Save a file and give the seconds until it is readable on the other host; both are at rest then."""
     began = time.perf_counter()
     one.save(name, content)
-    eventually(lambda: other.has(name, content), DEADLINE_S, lambda: one.words() + other.words())
+    until(lambda: other.has(name, content), lambda: one.words() + other.words())
     took = time.perf_counter() - began
-    eventually(lambda: one.head() == other.head(), DEADLINE_S, lambda: one.words() + other.words())
+    for host in (one, other):
+        until(partial(at_rest, host, one), host.words)
     return took
+
+
+def at_rest(host: Host, one: Host) -> bool:
+    """Tell whether a host is where the other is, with a true index."""
+    if host.head() != one.head():
+        time.sleep(0.01)
+        return False
+    return host.git("--no-optional-locks", "status", "--porcelain") == ""
 
 
 def timed(command: Sequence[str]) -> float:
     began = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - began
-
-
-def spread(what: str, times_s: Sequence[float]) -> str:
-    median, least, most = (1000 * f(times_s) for f in (statistics.median, min, max))
-    return f"{what}: p50 {median:.0f} ms ({least:.0f} to {most:.0f}), {len(times_s)} samples"

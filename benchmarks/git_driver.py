@@ -1,178 +1,215 @@
 """The figures of the git driver itself, without processes between it and the file: pulls and commits.
 
-Each is measured in turns with git's own commands on another clone of the same hub. ``BIG=1`` adds a
-repository of a million files.
+Each is measured in turns with git's own commands on a repository that is the same in all. ``BIG=1`` adds
+one of a million files.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import statistics
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from unittest import mock
 
 from autosync_common.settings import VcsConfig
 from autosync_vcs.git.gitdriver import GitDriver
-from tests.helpers import hosts
+from autosync_vcs.git.index_lock import IndexLock
+from autosync_vcs.git.repository import Repository
+from benchmarks import baseline, worlds
+from benchmarks.measuring import Growth, Lines, compared, ms, samples, stopwatch, timed, turns
+from benchmarks.worlds import Side, World
 from tests.helpers.hosts import Host
 
 SAMPLES = 15
-MANY_SAMPLES = 5
-SIZES = (1000, 100_000)
-BIG = 1_000_000
+FEW_SAMPLES = 5
+BURST = 50
 CHANGED_AT_ONCE = 1000
 ADDED_AT_ONCE = 10_000
-FILES_IN_DIRECTORY = 100
-SAME_SYNC = ("-c", "core.fsync=added,reference", "-c", "core.fsyncMethod=batch")
-"""As the driver has it, so that both wait for the disk as much."""
-
-Lines = Iterator[str]
+STRIDE = 7919
+"""From one file to the next that is changed: far, so that each is in another directory."""
 
 
-class World:
-    """A hub, two clones with a driver each, and one that only git itself works in."""
+def commit_one_file() -> Lines:
+    """one changed file to a proven commit, against git add and git commit with the same core.fsync"""
+    growth = Growth()
+    for files in worlds.sizes(worlds.FEW, worlds.MANY):
+        ours, gits = turns()
+        with driven(files) as (there, driver):
+            for sample in range(1 + samples(SAMPLES)):
+                number = sample * STRIDE % files
+                name = there.ours.save(number, f"{sample}").encode()
+                driver.prepare()
+                with stopwatch(ours):
+                    made = driver.commit([name], land=False)
+                assert made.revision and driver.land()
+                name = there.plain.save(number, f"{sample}").encode()
+                with stopwatch(gits):
+                    baseline.commit(there.plain.host, "--", name.decode())
+            check_same(there)
+        yield compared(f"{files:,} files", ours[1:], gits[1:]) + growth.said(ours[1:])
 
-    def __init__(self, one: Host, other: Host, plain: Host, files: int) -> None:
-        self.files = files
-        self.other, self.plain = other, plain
-        self.place = one.files
-        for number in range(files):
-            self.save(number, "before")
-        one.git("add", "-A")
-        one.git("commit", "-qm", "before")
-        one.git("push", "-q", "origin", "main")
-        for host in (other, plain):
-            host.git("pull", "-q", "origin", "main")
-        os.environ.update(one.environment)
-        self.sender = GitDriver(str(one.files), VcsConfig(), one.name)
-        self.receiver = GitDriver(str(other.files), VcsConfig(), other.name)
-        for driver in (self.sender, self.receiver):
-            driver.recover()
 
-    def close(self) -> None:
-        self.sender.close()
-        self.receiver.close()
+def index_follows() -> Lines:
+    """branch and index brought to what was committed, against one git update-index; index.lock's time"""
+    for files in worlds.sizes(worlds.FEW, worlds.MANY):
+        with driven(files) as (there, driver), locks() as held:
+            for what, rounds, names in (
+                ("a changed file", samples(SAMPLES), changed_names),
+                ("a new file", samples(SAMPLES), new_names),
+                (f"a burst of {BURST} commits", samples(FEW_SAMPLES), burst_names),
+            ):
+                ours, gits = turns()
+                for sample in range(1 + rounds):
+                    wanted = names(files, sample)
+                    last = commit_each(driver, there.ours, wanted, f"{what} {sample}")
+                    assert there.ours.host.head() != last, "the branch waits with the index"
+                    with stopwatch(ours):
+                        driver.land()
+                    assert there.ours.host.head() == last
+                    for name in wanted:
+                        there.plain.write(name, f"{what} {sample}")
+                    with stopwatch(gits):
+                        baseline.update_index(there.plain.host, wanted)
+                    there.plain.host.git("commit", "-qm", "x")
+                yield compared(f"{files:,} files, {what}", ours[1:], gits[1:])
+            check_same(there)
+        yield f"{files:,} files, index.lock held: p50 {ms(held):.2f} ms, at most {1000 * max(held):.2f} ms"
 
-    def save(self, number: int, content: str, place: Path | None = None) -> bytes:
-        """Save a file in a clone, the sender's if none is given; give its name."""
-        name = f"{number // 10_000}/{number // FILES_IN_DIRECTORY % 100}/{number}.txt"
-        path = (place or self.place) / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{content} {number}\n")
-        return name.encode()
 
-    def send(self, numbers: range, content: str) -> None:
-        self.sender.commit([self.save(number % self.files, content) for number in numbers])
-        self.sender.push()
+def commit_many_files() -> Lines:
+    """10,000 new small files to a commit and a true index, against git add -A and git commit"""
+    ours, gits = turns()
+    with driven(worlds.FEW) as (there, driver):
+        for sample in range(samples(FEW_SAMPLES)):
+            names = [f"many-{sample}/{n // 100}/{n}.txt" for n in range(ADDED_AT_ONCE)]
+            for name in names:
+                there.ours.write(name, f"{sample} {name}")
+            driver.prepare()
+            before = revisions(there.ours.host)
+            with stopwatch(ours):
+                driver.commit([name.encode() for name in names], land=False)
+                driver.land()
+            assert revisions(there.ours.host) == before + 1, "one commit"
+            for name in names:
+                there.plain.write(name, f"{sample} {name}")
+            with stopwatch(gits):
+                baseline.commit(there.plain.host, "-A")
+        check_same(there)
+    yield compared(f"{ADDED_AT_ONCE:,} files", ours, gits)
 
 
 def pull_one_file() -> Lines:
     """one changed file, from the announcement on, against git fetch and git merge --ff-only"""
-    for files in sizes():
-        ours, gits = [], []
-        with world(files) as there:
-            for sample in range(SAMPLES):
-                there.send(range(sample * 7, sample * 7 + 1), f"{sample}")
-                gits.append(timed(lambda: pull(there.plain)))
-                there.receiver.prepare()
-                ours.append(timed(lambda: (there.receiver.fetch(), there.receiver.integrate())))
-                check(there)
-        yield compared(f"{files:,} files", ours[1:], gits[1:])
+    growth = Growth()
+    for files in worlds.sizes(worlds.FEW, worlds.MANY):
+        ours, gits = turns()
+        with driven(files) as (there, driver):
+            for sample in range(1 + samples(SAMPLES)):
+                revision = change_hubs(there, [sample * STRIDE % files], f"{sample}")
+                gits.append(timed(lambda: baseline.pull(there.plain.host)))
+                driver.prepare()
+                with stopwatch(ours):
+                    assert not driver.contains(revision)
+                    driver.fetch()
+                    driver.standing()  # as the worker does, to know what to do next
+                    driver.integrate()
+            check_same(there)
+        yield compared(f"{files:,} files", ours[1:], gits[1:]) + growth.said(ours[1:])
 
 
 def pull_many_files() -> Lines:
     """1,000 changed files of 3,000 after the fetch, against git merge --ff-only"""
-    ours, gits = [], []
-    with world(3 * CHANGED_AT_ONCE) as there:
-        for sample in range(MANY_SAMPLES):
-            there.send(range(sample, sample + CHANGED_AT_ONCE), f"{sample}")
-            there.receiver.fetch()
-            there.plain.git("fetch", "-q", "origin")
-            there.receiver.prepare()
-            ours.append(timed(there.receiver.integrate))
-            gits.append(timed(lambda: there.plain.git("merge", "-q", "--ff-only", "origin/main")))
-            check(there)
+    ours, gits = turns()
+    with driven(3 * CHANGED_AT_ONCE) as (there, driver):
+        for sample in range(samples(FEW_SAMPLES)):
+            change_hubs(there, range(sample, sample + CHANGED_AT_ONCE), f"{sample}")
+            driver.fetch()
+            there.plain.host.git("fetch", "-q", "origin")
+            driver.prepare()
+            ours.append(timed(driver.integrate))
+            gits.append(timed(lambda: there.plain.host.git("merge", "-q", "--ff-only", "origin/main")))
+        check_same(there)
     yield compared(f"{CHANGED_AT_ONCE:,} files", ours, gits)
 
 
-def commit_one_file() -> Lines:
-    """one changed file, committed by the driver, against git add and git commit with the same core.fsync"""
-    for files in sizes():
-        ours, gits = [], []
-        with world(files) as there:
-            for sample in range(SAMPLES):
-                name = there.save(sample * 7, f"{sample}")
-                there.sender.prepare()
-                ours.append(timed(partial(there.sender.commit, [name])))
-                there.save(sample * 7, f"{sample}", there.plain.files)
-                gits.append(timed(partial(commit, there.plain, "--", os.fsdecode(name))))
-        yield compared(f"{files:,} files", ours[1:], gits[1:])
-
-
-def commit_many_files() -> Lines:
-    """10,000 new small files, committed by the driver, against git add -A and git commit"""
-    with world(SIZES[0]) as there:
-        numbers = range(SIZES[0], SIZES[0] + ADDED_AT_ONCE)
-        names = [there.save(number, "new") for number in numbers]
-        ours = timed(lambda: there.sender.commit(names))
-        for number in numbers:
-            there.save(number, "new", there.plain.files)
-        gits = timed(lambda: commit(there.plain, "-A"))
-    yield compared(f"{ADDED_AT_ONCE:,} files", [ours], [gits])
-
-
 ALL: dict[str, Callable[[], Lines]] = {
+    "commit-one-file": commit_one_file,
+    "index-follows": index_follows,
+    "commit-many-files": commit_many_files,
     "pull-one-file": pull_one_file,
     "pull-many-files": pull_many_files,
-    "commit-one-file": commit_one_file,
-    "commit-many-files": commit_many_files,
 }
 
 
-def sizes() -> tuple[int, ...]:
-    return (*SIZES, BIG) if os.environ.get("BIG") else SIZES
+@contextlib.contextmanager
+def driven(files: int) -> Iterator[tuple[World, GitDriver]]:
+    """Give a world, and a driver of our side."""
+    with worlds.world(files) as there:
+        driver = GitDriver(str(there.ours.place), VcsConfig(), there.ours.host.name)
+        with contextlib.closing(driver):
+            driver.recover()
+            yield there, driver
 
 
 @contextlib.contextmanager
-def world(files: int) -> Iterator[World]:
-    """Give clones of a hub with so many files, in a home of their own."""
-    before = dict(os.environ)
+def locks() -> Iterator[list[float]]:
+    """Give a list that gets how long each index.lock was held, in seconds, while this lasts."""
+    held: list[float] = []
+    since: dict[int, float] = {}
+    take, release = IndexLock.__init__, IndexLock.release
+
+    def taken(self: IndexLock, repository: Repository, *, wait_s: float = 10.0) -> None:
+        take(self, repository, wait_s=wait_s)
+        since[id(self)] = time.perf_counter()
+
+    def released(self: IndexLock) -> None:
+        was_held = self.held
+        release(self)
+        if was_held:
+            held.append(time.perf_counter() - since.pop(id(self)))
+
     with (
-        tempfile.TemporaryDirectory(prefix="autosync-bench-", ignore_cleanup_errors=True) as directory,
-        hosts.hosts(Path(directory), "anna", "ben", "cleo") as (one, other, plain),
+        mock.patch.object(IndexLock, "__init__", taken),
+        mock.patch.object(IndexLock, "release", released),
     ):
-        try:
-            with contextlib.closing(World(one, other, plain, files)) as there:
-                yield there
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
+        yield held
 
 
-def pull(host: Host) -> None:
-    host.git("fetch", "-q", "origin")
-    host.git("merge", "-q", "--ff-only", "origin/main")
+def changed_names(files: int, sample: int) -> list[str]:
+    return [worlds.name_of(sample * STRIDE % files)]
 
 
-def commit(host: Host, *what: str) -> None:
-    host.git(*SAME_SYNC, "add", *what)
-    host.git(*SAME_SYNC, "commit", "-qm", "x")
+def new_names(_files: int, sample: int) -> list[str]:
+    return [f"0/0/new-{sample}.txt"]
 
 
-def check(there: World) -> None:
-    assert there.other.head() == there.plain.head(), "both have it"
+def burst_names(files: int, sample: int) -> list[str]:
+    return [worlds.name_of((sample * BURST + n) * STRIDE % files) for n in range(BURST)]
 
 
-def timed(action: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    action()
-    return time.perf_counter() - began
+def commit_each(driver: GitDriver, side: Side, names: Sequence[str], content: str) -> str | None:
+    """Make one commit of each file, and let branch and index wait; give the last."""
+    driver.prepare()
+    last = None
+    for name in names:
+        side.write(name, content)
+        last = driver.commit([name.encode()], land=False).revision
+    return last
 
 
-def compared(what: str, ours_s: list[float], gits_s: list[float]) -> str:
-    ours, gits = 1000 * statistics.median(ours_s), 1000 * statistics.median(gits_s)
-    return f"{what}: {ours:.1f} ms, git {gits:.1f} ms, ratio {ours / gits:.2f} ({len(ours_s)} samples)"
+def change_hubs(there: World, numbers: Sequence[int], content: str) -> str:
+    """Let both hubs have the same commit with these files changed; give its id."""
+    revision = there.ours.change_hub(numbers, content)
+    assert there.plain.change_hub(numbers, content) == revision
+    return revision
+
+
+def revisions(host: Host) -> int:
+    return int(host.git("rev-list", "--count", "HEAD"))
+
+
+def check_same(there: World) -> None:
+    """What was measured was done: both have the same files, committed, and a true index."""
+    trees = [side.host.git("rev-parse", "HEAD^{tree}") for side in (there.ours, there.plain)]
+    assert trees[0] == trees[1], "both have committed the same"
+    assert there.ours.host.git("status", "--porcelain") == "", "the index follows"

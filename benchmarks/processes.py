@@ -36,3 +36,11 @@ def memory_mb(pids: list[int], what: str = "Rss") -> float:
                 if line.startswith(f"{what}:"):
                     total += int(line.split()[1])
     return total * 1024 / 1e6
+
+
+def most_mb(pid: int) -> float:
+    """Give the most resident memory that a process has had so far, in units of 10**6 bytes."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise ValueError(f"process {pid} has ended")
