@@ -17,13 +17,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from autosync_vcs.crash import crash_point
+from autosync_vcs.git.applied import Displaced
 from autosync_vcs.git.checkout import Places, make
 from autosync_vcs.git.journal import Step, pack_step, unpack_step
 from autosync_vcs.git.kept import keep
 from autosync_vcs.git.look import Local, file_id, look
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.swap import directory, exchange, is_being_written, move
-from autosync_vcs.git.swap_round import Displaced
 
 BLIND_WAIT_S = 300.0
 """How long a file waits where the system cannot tell who is writing to it."""

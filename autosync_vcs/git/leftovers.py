@@ -6,11 +6,11 @@ import contextlib
 import os
 
 from autosync_vcs.git import displaced
+from autosync_vcs.git.applied import Displaced
 from autosync_vcs.git.journal import Planned
 from autosync_vcs.git.look import DIRECTORY, look
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.swap import directory
-from autosync_vcs.git.swap_round import Displaced
 
 
 def left_over(

@@ -28,6 +28,7 @@ from typing import NamedTuple
 from autosync_vcs.driver import Conflict, Held, HeldKind
 from autosync_vcs.git.conflict_names import Claim, Names
 from autosync_vcs.git.entries import Entry, differences, lookup, parents
+from autosync_vcs.git.last_changes import both_hosts, last_changes
 from autosync_vcs.git.neutral import neutral
 from autosync_vcs.git.process import Git, GitFailed
 from autosync_vcs.git.repository import Repository
@@ -207,7 +208,7 @@ def _added(changes: Mapping[bytes, tuple[Entry | None, Entry | None]]) -> set[tu
 
 
 def _resolved(git: Git, one: str, other: str, outcome: _Outcome) -> Merged:
-    changed = {2: _last_changes(git, one, other), 3: _last_changes(git, other, one)}
+    changed = {2: last_changes(git, one, other), 3: last_changes(git, other, one)}
     tips = {2: _authored_at(git, one), 3: _authored_at(git, other)}
     unmerged = outcome.stages | _originals(git, one, other, outcome.mixed)
     occupied = lookup(git, outcome.tree, unmerged)
@@ -227,7 +228,7 @@ def _resolved(git: Git, one: str, other: str, outcome: _Outcome) -> Merged:
         losers += [(path, claim) for claim in lost if claim.entry.mode != _GITLINK]
         if lost:
             conflicts[path] = []
-            hosts[path] = _hosts(change[path] for change in changed.values() if path in change)
+            hosts[path] = both_hosts(change[path] for change in changed.values() if path in change)
     names = Names(git, outcome.tree, result)
     for path, claim in losers:
         copy = names.find(path, claim)
@@ -275,40 +276,6 @@ def _mode(one: str, other: str, base: Entry | None) -> str:
     if one == other or (base and other == base.mode):
         return one
     return other if base and one == base.mode else "100755"
-
-
-class _Change(NamedTuple):
-    """The last change of a path: its author time, UTC seconds, and the host where it was saved, if told."""
-
-    at: int
-    host: str
-
-
-def _hosts(changes: Iterable[_Change]) -> tuple[str, ...]:
-    """Give both hosts, the newer version's first; none unless both are known and differ."""
-    ranked = [change.host for change in sorted(changes, reverse=True)]
-    return tuple(ranked) if all(ranked) and len(set(ranked)) == 2 else ()
-
-
-def _last_changes(git: Git, side: str, excluded: str) -> dict[bytes, _Change]:
-    """Tell when and where each path was last changed on one side only."""
-    saved = "--format=%x00@%at %(trailers:key=Autosync-Host,valueonly,separator=%x2C)"
-    listing = git(
-        "log", "--no-merges", "--no-renames", "--root", "-z", "--name-only", saved, side, f"^{excluded}",
-    ).stdout  # fmt: skip
-    changed: dict[bytes, _Change] = {}
-    now, before = _Change(0, ""), b"names"
-    for field in listing.split(b"\0"):
-        if not field:
-            before = b"nothing"
-        elif before == b"nothing":
-            time, _, hosts = os.fsdecode(field.strip()[1:]).partition(" ")
-            now, before = _Change(int(time or "0"), hosts.split(",")[0].strip()), b"time"
-        else:
-            path = field.removeprefix(b"\n") if before == b"time" else field
-            changed[path] = max(now, changed.get(path, now))
-            before = b"names"
-    return changed
 
 
 def _authored_at(git: Git, commit: str) -> int:

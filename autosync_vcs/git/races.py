@@ -16,6 +16,7 @@ from autosync_vcs.git import checkout
 from autosync_vcs.git.entries import Entry, differences, parents
 from autosync_vcs.git.journal import Step
 from autosync_vcs.git.kept import keep
+from autosync_vcs.git.last_changes import last_changes
 from autosync_vcs.git.look import Local, look
 from autosync_vcs.git.merge import merge
 from autosync_vcs.git.neutral import neutral
@@ -36,28 +37,53 @@ class Reconciled:
     kept: list[bytes]
 
 
-def reconcile(repository: Repository, raced: Collection[Step], source: str) -> Reconciled:
-    """Merge the local versions of raced paths with their new ones; ``source`` is the commit that comes."""
-    kept: list[bytes] = []
-    names = {step.path for step in raced if _is_file(repository, step.path)}
-    names |= _blockers(repository, raced, kept)
-    for step in raced:
-        names |= _below(repository, step.path)
-    local = clean_entries(repository, sorted(names))
-    base = {step.path: step.old for step in raced if step.old}
-    coming = {step.path: step.new for step in raced if step.new}
-    attributes = checkout.attributes_of(repository, source, {*names, *coming})
-    attributes = {path: entry for path, entry in attributes.items() if path not in {*base, *local, *coming}}
-    git = neutral(repository)
-    root = _commit(git, _without_collisions(base) | attributes, 0)
-    came_at = int(git.line("show", "-s", "--format=%at", source) or "0")
-    saved_at = max(_newest(repository, names), came_at + 1)  # what the user works on keeps its name
-    here = _commit(git, local | attributes, saved_at, root)
-    there = _commit(git, coming | attributes, came_at, root)
-    merged = merge(repository, here, there)
-    changed = differences(git, here, merged.tree)
-    steps = [Step(path, old, new) for path, (old, new) in sorted(changed.items())]
-    return Reconciled(steps, merged.conflicts, kept)
+class Racing:
+    """Merges what races one apply."""
+
+    def __init__(self, repository: Repository, old: str | None, source: str, host: str | None) -> None:
+        """``source`` is the commit that comes upon ``old``; ``host`` is the name of this one in commits."""
+        self._repository = repository
+        self._old = old if old != source else None
+        self._source = source
+        self._host = host
+
+    def reconcile(self, raced: Collection[Step]) -> Reconciled:
+        """Merge the local versions of raced paths with their new ones."""
+        repository = self._repository
+        kept: list[bytes] = []
+        names = {step.path for step in raced if _is_file(repository, step.path)}
+        names |= _blockers(repository, raced, kept)
+        for step in raced:
+            names |= _below(repository, step.path)
+        local = clean_entries(repository, sorted(names))
+        base = {step.path: step.old for step in raced if step.old}
+        coming = {step.path: step.new for step in raced if step.new}
+        attributes = checkout.attributes_of(repository, self._source, {*names, *coming})
+        attributes = {
+            path: entry for path, entry in attributes.items() if path not in {*base, *local, *coming}
+        }
+        git = neutral(repository)
+        root = _commit(git, _without_collisions(base) | attributes, 0)
+        came_at = int(git.line("show", "-s", "--format=%at", self._source) or "0")
+        saved_at = max(_newest(repository, names), came_at + 1)  # what the user works on keeps its name
+        here = _commit(git, local | attributes, saved_at, root)
+        there = _commit(git, coming | attributes, came_at, root)
+        merged = merge(repository, here, there)
+        changed = differences(git, here, merged.tree)
+        steps = [Step(path, old, new) for path, (old, new) in sorted(changed.items())]
+        return Reconciled(steps, self._named(git, merged.conflicts), kept)
+
+    def _named(self, git: Git, conflicts: Collection[Conflict]) -> tuple[Conflict, ...]:
+        """Tell whose versions they are: this host's has the name, the other came with a commit."""
+        if not conflicts or self._host is None:
+            return tuple(conflicts)
+        changes = last_changes(git, self._source, self._old)
+        return tuple(
+            Conflict(conflict.path, conflict.copies, (self._host, changes[conflict.path].host))
+            if conflict.path in changes and changes[conflict.path].host not in ("", self._host)
+            else conflict
+            for conflict in conflicts
+        )
 
 
 def _is_file(repository: Repository, path: bytes) -> bool:

@@ -62,7 +62,7 @@ class Writer:
     def write(
         self, place: bytes, wanted: Mapping[bytes, Entry], attributes: Mapping[bytes, Entry]
     ) -> dict[bytes, Local]:
-        """Write files below an empty directory under these attributes; give what was written.
+        """Write files below an empty directory under these attributes, without sync; give what was written.
 
         Raises ``Held`` where there is no room, a filter fails, or git refuses a name.
         """
@@ -73,7 +73,6 @@ class Writer:
             checkout.remove(place)
             checkout.write_files(self._repository, place, wanted, attributes)
             written = {path: self._looked(place, path) for path in wanted}
-        checkout.sync(place, wanted)
         return written
 
     def _looked(self, place: bytes, path: bytes) -> Local:

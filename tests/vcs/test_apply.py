@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git.apply import Applied, Apply, apply, revisit
+from autosync_vcs.git.applied import Applied
+from autosync_vcs.git.apply import Apply, apply, revisit
 from autosync_vcs.git.names import check_names, fold
 from autosync_vcs.git.repository import Repository, discover
 from tests.helpers.disks import small_disk

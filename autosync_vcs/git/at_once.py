@@ -1,0 +1,22 @@
+"""Lets things that wait for the disk, or for a process, wait together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+
+_POOL = ThreadPoolExecutor(4, "at-once")
+
+
+def at_once(first: Callable[[], object], *others: Callable[[], object]) -> None:
+    """Do all of these, the first in this thread; raise what the first one of them that failed raised.
+
+    Where several sync, the file system makes one wait of it.
+    """
+    futures = [_POOL.submit(other) for other in others]
+    try:
+        first()
+    finally:
+        wait(futures)
+    for future in futures:
+        future.result()

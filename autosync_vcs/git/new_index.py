@@ -1,0 +1,188 @@
+"""The index of an apply: what is prepared before the lock, and written once the files are in place.
+
+Where only files change that the index has already, nothing is prepared: their entries are changed where
+they stand, in one copy of the index, when the files are in place. So nobody waits for a large index before
+they see what came. Else git makes the entries, beside, and refuses what it would not check out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+
+from autosync_vcs.driver import Held, HeldKind
+from autosync_vcs.git import index, index_flags
+from autosync_vcs.git.applied import IndexMoved
+from autosync_vcs.git.entries import parents
+from autosync_vcs.git.index_file import NotUnderstood, Patch, TreePatch
+from autosync_vcs.git.journal import Journal, Step
+from autosync_vcs.git.objects import HelperDied, Leaf
+from autosync_vcs.git.process import GitFailed
+from autosync_vcs.git.reader import Reader
+from autosync_vcs.git.ready import GITLINK
+from autosync_vcs.git.repository import Repository
+from autosync_vcs.git.trees import lookup
+
+FEW_ENTRIES = 5000
+"""Up to so many are changed in the index by ourselves, which is quicker than to let git read it."""
+FEW_DIRECTORIES = 200
+
+
+class NewIndex:
+    """Call ``prepare``; under the lock ``is_current``, and ``finish`` when the files are in place."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        reader: Reader,
+        journal: Journal,
+        steps: Sequence[Step],
+        elsewhere: Collection[bytes],
+    ) -> None:
+        """``elsewhere`` are the paths that the user keeps out of the working copy."""
+        self.kept: list[bytes] = []
+        """Paths of which the index held something that nothing else did."""
+        self._repository = repository
+        self._reader = reader
+        self._journal = journal
+        self._steps = steps
+        self._elsewhere = elsewhere
+        self._trees: Mapping[bytes, TreePatch] | None = None
+        self._beside: index.Prepared | None = None
+        self._patched: index.Prepared | None = None
+        self._staged: Mapping[bytes, str] = {}
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether ``prepare`` has git read the whole index."""
+        return (
+            self._journal.old is None
+            or bool(self._elsewhere)
+            or len(self._steps) > FEW_ENTRIES
+            or not all(map(_is_change, self._steps))
+            or index_flags.version(self._repository) not in (2, 3)
+        )
+
+    def prepare(self) -> None:
+        """Do what needs no lock; may be done again. Raises ``Held`` where git refuses what comes."""
+        self._trees = None
+        if not self.is_slow:
+            with suppress(NotUnderstood):
+                self._trees = self._changed_trees()
+                return
+        try:
+            self._beside = self._made_by_git()
+        except GitFailed as failure:
+            raise Held(
+                HeldKind.REPOSITORY, f"git refuses what came ({failure.reason})", "nothing was changed"
+            ) from None
+
+    def is_current(self) -> bool:
+        """Tell whether what is prepared is still made of the index that is there."""
+        return self._beside is None or index.unchanged(self._repository, self._beside)
+
+    def finish(self, placed: Collection[bytes]) -> None:
+        """Write the index beside, now that these files are in place; durably."""
+        if self._trees is not None:
+            with suppress(NotUnderstood):
+                self._patched = self._patch(placed, self._trees)
+                return
+        if self._beside is None:
+            self._beside = self._made_by_git()
+        index_flags.keep_staged(self._repository, self._staged)
+        self.kept += self._staged
+        self._refresh(self._beside, [step for step in self._steps if step.path in placed and step.new])
+
+    @property
+    def prepared(self) -> index.Prepared:
+        """The index beside; to be asked after ``finish``."""
+        prepared = self._patched or self._beside
+        assert prepared is not None
+        return prepared
+
+    def moved(self) -> IndexMoved | None:
+        """Say how the index becomes another with what was prepared."""
+        prepared, journal = self.prepared, self._journal
+        after = index.identity(prepared.path)
+        if prepared.base is None or after is None or journal.old is None or self._elsewhere:
+            return None
+        touched = frozenset(step.path for step in self._steps)
+        unflagged = frozenset[bytes]() if self._beside is None else touched
+        return IndexMoved(prepared.base[:3], after[:3], journal.old, journal.new, touched, unflagged)
+
+    # Entries changed where they stand
+
+    def _changed_trees(self) -> dict[bytes, TreePatch]:
+        """Give the trees of the directories that change, and of the root, in both commits."""
+        names = {above.rstrip(b"/") for step in self._steps for above in parents(step.path)}
+        if len(names) > FEW_DIRECTORIES:
+            raise NotUnderstood("not a few directories")
+        old, new = self._journal.old or "", self._journal.new
+        try:
+            before, after = self._reader.commit(old), self._reader.commit(new)
+            if before is None or after is None:
+                raise NotUnderstood("not commits")
+            trees = {b"": TreePatch(before.tree, after.tree)}
+            for name in names:
+                was, now = lookup(self._reader, old, name), lookup(self._reader, new, name)
+                if was is None or now is None:
+                    raise NotUnderstood("another directory")
+                trees[name] = TreePatch(was.oid, now.oid)
+        except HelperDied as death:
+            raise NotUnderstood(str(death)) from None
+        return trees
+
+    def _patch(self, placed: Collection[bytes], trees: Mapping[bytes, TreePatch]) -> index.Prepared:
+        """Write it in one pass, which tells too that nothing is staged on these paths.
+
+        Raises ``NotUnderstood`` where git must do it.
+        """
+        unlike = os.lstat(self._repository.git_dir)  # no file has this: what is not in place is compared
+        patches = [
+            Patch(step.path, Leaf(*step.old), Leaf(*step.new), self._look(step.path, placed) or unlike)
+            for step in self._steps
+            if step.old and step.new
+        ]
+        prepared = index.prepare_in_place(self._repository, patches, trees)
+        index.write(prepared)
+        return prepared
+
+    def _look(self, path: bytes, placed: Collection[bytes]) -> os.stat_result | None:
+        """Look at a file that is in place.
+
+        Should it have been saved again since, that is noticed: the prepared index is as old as the one that
+        it comes from, and entries that are younger are compared by content.
+        """
+        if path in placed:
+            with suppress(OSError):
+                return os.lstat(os.path.join(self._repository.top, path))
+        return None
+
+    # Entries made by git
+
+    def _made_by_git(self) -> index.Prepared:
+        entries = [index.Entry(step.new.mode, step.new.oid, step.path) for step in self._steps if step.new]
+        gone = [step.path for step in self._steps if step.new is None]
+        prepared = index.prepare(self._repository, entries, gone, skip_worktree=self._elsewhere)
+        self._staged = index_flags.staged_otherwise(self._repository, self._journal.old, self._steps)
+        return prepared
+
+    def _refresh(self, prepared: index.Prepared, steps: Iterable[Step]) -> None:
+        """Note in the prepared index what the files of these steps look like now; see ``_look``."""
+        steps = list(steps)
+        if len(steps) <= FEW_ENTRIES and all(step.new and step.new.mode != GITLINK for step in steps):
+            with suppress(NotUnderstood, OSError):
+                patches = [
+                    Patch(step.path, leaf, leaf, os.lstat(os.path.join(self._repository.top, step.path)))
+                    for step in steps
+                    if step.new
+                    for leaf in [Leaf(*step.new)]
+                ]
+                index.patch(self._repository, prepared, patches)
+                return
+        index.refresh(self._repository, prepared, sorted(step.path for step in steps))
+
+
+def _is_change(step: Step) -> bool:
+    return bool(step.old and step.new and GITLINK not in (step.old.mode, step.new.mode))

@@ -1,0 +1,65 @@
+"""Swaps in what comes, then what raced merged with what the user has, until all of it is in place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from autosync_vcs.crash import crash_point
+from autosync_vcs.git.applied import Result
+from autosync_vcs.git.at_once import at_once
+from autosync_vcs.git.journal import Journal, Step
+from autosync_vcs.git.races import Racing
+from autosync_vcs.git.ready import Ready
+from autosync_vcs.git.repository import Repository
+from autosync_vcs.git.swap_round import SwapRound
+from autosync_vcs.git.writing import Writer
+
+ROUNDS = 4
+"""How often a path that is saved again and again is merged anew; then what comes is kept aside."""
+
+
+class Rounds:
+    """The rounds of one apply; the caller holds index.lock."""
+
+    def __init__(
+        self, repository: Repository, writer: Writer, journal: Journal, result: Result, host: str | None
+    ) -> None:
+        """``host`` is the name of this one in commits."""
+        self._repository = repository
+        self._writer = writer
+        self._journal = journal
+        self._result = result
+        self._racing = Racing(repository, journal.old, journal.new, host)
+
+    def swap_in(self, ready: Ready) -> None:
+        """Swap in what the commit brings, of which the journal tells already."""
+        self.merge(self._swapped(ready))
+
+    def merge(self, raced: Sequence[Step]) -> None:
+        """Merge what raced with what the user has, and swap that in."""
+        result = self._result
+        for number in range(1, ROUNDS):
+            if not raced:
+                break
+            merged = self._racing.reconcile(raced)
+            result.conflicts += merged.conflicts
+            result.kept += merged.kept
+            result.dirty |= {step.path for step in (*raced, *merged.steps)}
+            ready = Ready(self._repository, number, merged.steps, self._journal.new, self._writer)
+            ready.prepare()
+            self._journal.rounds.append(ready.planned())
+            at_once(lambda: self._journal.write(self._repository), ready.sync)
+            crash_point("apply: race journal written")
+            raced = self._swapped(ready, is_last=number == ROUNDS - 1)
+        result.placed -= result.dirty
+
+    def _swapped(self, ready: Ready, *, is_last: bool = False) -> list[Step]:
+        """Do a round; give what raced."""
+        swapping, result = SwapRound(self._repository, ready), self._result
+        swapping.swap()
+        if swapping.raced and is_last:
+            swapping.keep_rest()
+        result.kept += swapping.kept
+        result.placed |= set(swapping.placed)
+        result.displaced += swapping.displaced
+        return swapping.raced
