@@ -127,7 +127,7 @@ def check_merge(graph: Graph, merge: str, one: str, other: str) -> int:
 def _displaced(result: Entries, sides: tuple[Entries, Entries]) -> set[tuple[bytes, str]]:
     """Give the files of one side in whose place the other has a directory, and the result, too.
 
-    git forgets some of these (a file that was renamed onto one which both sides made); they may have a copy.
+    git forgets some of these (a file that was renamed onto one both sides made); they may have a copy.
     """
     return {
         (path, oid)
