@@ -179,8 +179,7 @@ def patch(repository: Repository, prepared: Prepared, patches: Collection[Patch]
     assert beside is not None
     file = IndexFile(prepared.path, repository.object_format)
     file.set(patches, {})
-    file.write(prepared.path + b".patched", beside.mtime_ns)
-    os.replace(prepared.path + b".patched", prepared.path)
+    file.write(prepared.path, beside.mtime_ns)
 
 
 def check_sound(repository: Repository, path: bytes) -> None:

@@ -12,14 +12,14 @@ the index for suspect and compares contents, and other entries may depend on tha
 
 from __future__ import annotations
 
-import bisect
 import collections
 import hashlib
-import itertools
 import os
+import shutil
 import stat
 import struct
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from io import FileIO
 from typing import NamedTuple
 
 from autosync_vcs.git.objects import Leaf
@@ -56,11 +56,11 @@ class TreePatch(NamedTuple):
 
 
 class IndexFile:
-    """An index file and what is to be different in a copy of it; read in pieces, however large it is."""
+    """An index file and what is to be different in it; never read as a whole, however large it is."""
 
     def __init__(self, path: bytes, object_format: str) -> None:
         """Raises ``NotUnderstood``, ``OSError``."""
-        self._file = open(path, "rb", buffering=0)  # noqa: SIM115 (open as long as this object)
+        self._file = FileIO(path)
         self._size = os.fstat(self._file.fileno()).st_size
         self._object_format = object_format
         self._id_size = hashlib.new(object_format).digest_size
@@ -89,31 +89,18 @@ class IndexFile:
                 self._change_id(oid_at, *trees[path])
 
     def write(self, path: bytes, mtime_ns: int) -> None:
-        """Write the copy, synced, with its checksum and this time."""
-        end = self._size - self._id_size
-        checksum = hashlib.new(self._object_format)
-        with open(path, "wb") as file:
-            for piece in self._edited(end):
-                checksum.update(piece)
-                file.write(piece)
-            was = self._read(end, self._id_size)
-            file.write(checksum.digest() if any(was) else was)
-            file.flush()
+        """Write the changed index with its checksum and this time, synced; ``path`` may be what was read."""
+        if not (os.path.exists(path) and os.path.samestat(os.stat(path), os.fstat(self._file.fileno()))):
+            self._file.seek(0)
+            with open(path, "wb", buffering=0) as copy:
+                shutil.copyfileobj(self._file, copy, _PIECE)
+        with open(path, "r+b", buffering=0) as file:
+            for at, new in self._edits.items():
+                os.pwrite(file.fileno(), new, at)
+            if any(self._read(self._size - self._id_size, self._id_size)):
+                file.write(_checksum(file, self._size - self._id_size, self._object_format))
             os.utime(file.fileno(), ns=(mtime_ns, mtime_ns))
             os.fsync(file.fileno())
-
-    def _edited(self, end: int) -> Iterator[bytearray]:
-        edits = sorted(self._edits.items())
-        for at in range(0, end, _PIECE):
-            piece = bytearray(self._read(at, min(_PIECE, end - at)))
-            first = max(bisect.bisect(edits, (at,)) - 1, 0)
-            for place, new in itertools.islice(edits, first, None):
-                if place >= at + len(piece):
-                    break
-                cut = new[max(at - place, 0) : at + len(piece) - place]
-                begin = max(place - at, 0)
-                piece[begin : begin + len(cut)] = cut
-            yield piece
 
     def _read(self, at: int, size: int) -> bytes:
         data = os.pread(self._file.fileno(), size, at)
@@ -220,20 +207,23 @@ def is_sound(path: bytes, object_format: str) -> bool:
 
     Raises ``OSError``.
     """
-    checksum = hashlib.new(object_format)
     with open(path, "rb", buffering=0) as file:
-        rest = os.fstat(file.fileno()).st_size - checksum.digest_size
+        rest = os.fstat(file.fileno()).st_size - hashlib.new(object_format).digest_size
         if rest < _HEADER.size or file.read(4) != b"DIRC":
             return False
-        file.seek(0)
-        while rest > 0:
-            piece = file.read(min(_PIECE, rest))
-            if not piece:
-                return False
-            checksum.update(piece)
-            rest -= len(piece)
+        made = _checksum(file, rest, object_format)
         said = file.read()
-    return not any(said) or said == checksum.digest()
+    return not any(said) or said == made
+
+
+def _checksum(file: FileIO, size: int, object_format: str) -> bytes:
+    """Give the checksum of so many bytes from the beginning; what follows them is read next."""
+    checksum = hashlib.new(object_format)
+    file.seek(0)
+    while size > 0 and (piece := file.read(min(_PIECE, size))):
+        checksum.update(piece)
+        size -= len(piece)
+    return checksum.digest()
 
 
 def _stat_data(seen: os.stat_result, mode: int) -> tuple[int, ...]:

@@ -142,8 +142,9 @@ class Landing:
             landed = False
             try:
                 landed = self._landed()
-            except HelperDied:
-                pass  # objects are gone: a gc by hand
+            except GitFailed:
+                if self._is_whole():
+                    raise
             finally:
                 self._is_troubled = not landed
                 forgotten = frozenset[bytes]() if landed else self._forget()
@@ -204,7 +205,8 @@ class Landing:
             if self._check() != at:  # which may take a while in a large repository, but not a second time
                 return False
             prepared = self._prepared(row)
-            self._prove(row.new)
+            if not self._is_whole():
+                return False
             if self.move(prepared, at, row.new, lambda: self._follow(made, prepared)):  # noqa: B023 (called at once)
                 return True
             time.sleep(pause_s)
@@ -238,11 +240,16 @@ class Landing:
             self._note()
         return paths
 
-    def _prove(self, commit: str) -> None:
-        """Raise ``HelperDied`` where a process that never saw this commit does not find it any more."""
-        answer = self._prover.take().finish(commit.encode() + b"\n")
-        if b" commit " not in answer:
-            raise HelperDied(f"commit {commit} is gone")
+    def _is_whole(self) -> bool:
+        """Tell whether a process that never saw these commits finds them: a gc by hand may take them away."""
+        with self.steady:
+            asked = b"".join(
+                b"%s\n%s^{tree}\n" % (made.new.encode(), made.new.encode()) for made in self._made
+            )
+        try:
+            return b" missing" not in self._prover.take().finish(asked)
+        except HelperDied:
+            return False
 
     # The index beside
 
