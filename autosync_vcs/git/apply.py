@@ -28,7 +28,7 @@ from contextlib import contextmanager
 
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind, Integrated
-from autosync_vcs.git import checkout, displaced, index_flags, index_journal
+from autosync_vcs.git import checkout, displaced, index_flags, index_journal, settling
 from autosync_vcs.git.afterwards import Afterwards
 from autosync_vcs.git.applied import Applied, Result
 from autosync_vcs.git.at_once import at_once
@@ -62,6 +62,7 @@ def apply(repository: Repository, old: str | None, new: str) -> Applied:
 
 def recover(repository: Repository, host: str | None = None) -> Integrated | None:
     """Finish what an interrupted run left; see ``Apply.recover``."""
+    settling.recover(repository)
     journal = Journal.read(repository)
     with contextlib.closing(Apply(repository, host=host)) as applying:
         applied = applying.recover()

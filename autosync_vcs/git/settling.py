@@ -3,6 +3,9 @@
 The next commit takes that to every host. Nothing leaves the working copy that no commit holds: what is
 removed is compared with HEAD first, then taken out of reach (into kept/, see there), and dropped only
 where it is still the file that was compared and nobody has it open for writing. Otherwise it comes back.
+
+What is about to be done is noted first. A kill leaves a conflict that is settled, or one that is not yet;
+what it left half done is undone or finished by the next start and the next settling, see ``recover``.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from autosync_common.errors import TemporaryError, UserError
+from autosync_vcs.crash import crash_point
 from autosync_vcs.git.checkout import Places, make
 from autosync_vcs.git.conflict_names import ordinary_names, original_name
 from autosync_vcs.git.conflicts import copies
@@ -25,6 +29,7 @@ from autosync_vcs.git.look import Signature, signature
 from autosync_vcs.git.neutral import neutral
 from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.repository import Repository, head
+from autosync_vcs.git.settling_note import Note, only_one
 from autosync_vcs.git.swap import directory, exchange, is_being_written, move
 
 Keep = Literal["this", "other", "both"]
@@ -46,6 +51,23 @@ def settle(repository: Repository, name: bytes, keep: Keep) -> list[Settled]:
     of the copies. Raises ``UserError`` where there is no such conflict, ``TemporaryError`` where one of the
     files was saved and is not committed yet.
     """
+    with only_one(repository):
+        _finish(repository)
+        path, chosen = _chosen(repository, name, keep)
+        seen = _committed(repository, [*chosen, *([path] if keep == "other" else ())])
+        return [_settle(repository, path, copy, keep, seen) for copy in chosen]
+
+
+def recover(repository: Repository) -> None:
+    """Finish what was interrupted, unless somebody is settling right now."""
+    if Note.read(repository) is not None:
+        with only_one(repository, wait=False) as alone:
+            if alone:
+                _finish(repository)
+
+
+def _chosen(repository: Repository, name: bytes, keep: Keep) -> tuple[bytes, list[bytes]]:
+    """Give the file and those of its copies that are meant."""
     chosen = [copy for copy in copies(repository) if name in (copy, original_name(copy))]
     if not chosen:
         raise UserError(os.fsdecode(name), "has no conflict", "`autosync conflicts` lists them")
@@ -54,9 +76,7 @@ def settle(repository: Repository, name: bytes, keep: Keep) -> list[Settled]:
         raise UserError(
             os.fsdecode(name), f"has {len(chosen)} other versions", f"name the one to keep: {there}"
         )
-    path = original_name(chosen[0]) or name
-    seen = _committed(repository, [*chosen, *([path] if keep == "other" else ())])
-    return [_settle(repository, path, copy, keep, seen) for copy in chosen]
+    return original_name(chosen[0]) or name, chosen
 
 
 def _committed(repository: Repository, names: Iterable[bytes]) -> Mapping[bytes, Signature]:
@@ -102,10 +122,18 @@ def _settle(
     with directory(repository.top, os.path.dirname(copy)) as parent:
         if keep == "both":
             return Settled(copy, _renamed(parent, copy))
-        if keep == "this":
-            _drop(repository, parent, copy, seen[copy])
-        else:
-            _replace(repository, parent, path, copy, seen)
+        token = b"settled-" + secrets.token_hex(4).encode()
+        place = os.path.join(Places(repository).home(copy), b"kept", token)
+        note = Note(path, copy, seen.get(path) if keep == "other" else None, seen[copy], place)
+        note.write(repository)
+        crash_point("settling: noted")
+        try:
+            if keep == "this":
+                _drop(repository, parent, note, seen[copy])
+            else:
+                _replace(repository, parent, note)
+        finally:
+            Note.drop(repository)
         return Settled(copy, None)
 
 
@@ -117,50 +145,87 @@ def _renamed(parent: int, copy: bytes) -> bytes:
     raise AssertionError  # there is always another number
 
 
-def _replace(
-    repository: Repository, parent: int, path: bytes, copy: bytes, seen: Mapping[bytes, Signature]
-) -> None:
+def _replace(repository: Repository, parent: int, note: Note) -> None:
     """Let the copy take the place of the file at once; what was there is dropped under the copy's name."""
-    here, there = os.path.basename(copy), os.path.basename(path)
-    if path not in seen:
+    here, there = os.path.basename(note.copy), os.path.basename(note.path)
+    if note.file is None:
         try:
             move(parent, here, parent, there)
         except FileExistsError:
-            raise UserError(os.fsdecode(path), "is a directory now", "keep this, or both") from None
+            raise UserError(os.fsdecode(note.path), "is a directory now", "keep this, or both") from None
         return
-    if stat.S_ISREG(seen[path].mode) and stat.S_ISREG(seen[copy].mode):
-        os.chmod(here, stat.S_IMODE(seen[path].mode), dir_fd=parent)
+    if stat.S_ISREG(note.file.mode) and stat.S_ISREG(note.other.mode):
+        os.chmod(here, stat.S_IMODE(note.file.mode), dir_fd=parent)
+        crash_point("settling: as readable as the other")
     exchange(parent, here, parent, there)
+    crash_point("settling: exchanged")
+    _drop_exchanged(repository, parent, note, note.file)
+
+
+def _drop_exchanged(repository: Repository, parent: int, note: Note, expected: Signature) -> None:
     try:
-        _drop(repository, parent, copy, seen[path])
+        _drop(repository, parent, note, expected)
     except BaseException:
-        exchange(parent, here, parent, there)
+        exchange(parent, os.path.basename(note.copy), parent, os.path.basename(note.path))
         raise
 
 
-def _drop(repository: Repository, parent: int, name: bytes, expected: Signature) -> None:
-    """Remove a file that is as it was seen, by way of kept/; raise ``TemporaryError`` where it is not."""
-    here = os.path.basename(name)
+def _drop(repository: Repository, parent: int, note: Note, expected: Signature) -> None:
+    """Remove the file that has the copy's name if it is as it was seen, by way of kept/.
+
+    Raises ``TemporaryError`` where it is not.
+    """
+    here = os.path.basename(note.copy)
     if signature(os.lstat(here, dir_fd=parent)) != expected:
-        raise _unsaved(name)
-    place = os.path.join(
-        Places(repository).home(name), b"kept", b"settled-" + secrets.token_hex(4).encode()
-    )
-    make(repository, place)
-    aside = os.path.join(place, here)
-    with directory(place, b"") as away:
+        raise _unsaved(note.copy)
+    make(repository, note.place)
+    with directory(note.place, b"") as away:
         move(parent, here, away, here)
-        if _is_still(aside, expected):
-            os.unlink(aside)
-            os.rmdir(place)
-            return
-        try:
+    crash_point("settling: taken out")
+    _judge(parent, note, expected)
+
+
+def _judge(parent: int, note: Note, expected: Signature) -> None:
+    """Remove what was taken out if it is as it was seen; else give it its name back."""
+    here = os.path.basename(note.copy)
+    aside = os.path.join(note.place, here)
+    if _is_still(aside, expected):
+        os.unlink(aside)
+        crash_point("settling: dropped")
+        os.rmdir(note.place)
+        return
+    try:
+        with directory(note.place, b"") as away:
             move(away, here, parent, here)
-        except FileExistsError:
-            what = f"was saved twice meanwhile; the first is {os.fsdecode(aside)}"
-            raise TemporaryError(os.fsdecode(name), what, "`autosync sync` first") from None
-        os.rmdir(place)
-    raise _unsaved(name)
+    except FileExistsError:
+        what = f"was saved twice meanwhile; the first is {os.fsdecode(aside)}"
+        raise TemporaryError(os.fsdecode(note.copy), what, "`autosync sync` first") from None
+    crash_point("settling: given back")
+    os.rmdir(note.place)
+    raise _unsaved(note.copy)
+
+
+def _finish(repository: Repository) -> None:
+    """Finish a settling that was killed; one that had not begun to change names is undone."""
+    note = Note.read(repository)
+    if note is None:
+        return
+    with (
+        suppress(FileNotFoundError, NotADirectoryError, TemporaryError),
+        directory(repository.top, os.path.dirname(note.copy)) as parent,
+    ):
+        here, going = os.path.basename(note.copy), note.file or note.other
+        if os.path.lexists(os.path.join(note.place, here)):
+            _judge(parent, note, going)
+        elif note.file is not None:
+            now = signature(os.lstat(here, dir_fd=parent))
+            if now.inode == note.file.inode:
+                _drop_exchanged(repository, parent, note, note.file)
+            elif now.inode == note.other.inode and stat.S_ISREG(now.mode):
+                os.chmod(here, stat.S_IMODE(note.other.mode), dir_fd=parent)
+    with suppress(OSError):
+        os.rmdir(note.place)  # where something is in it, it is kept
+    Note.drop(repository)
 
 
 def _is_still(file: bytes, expected: Signature) -> bool:

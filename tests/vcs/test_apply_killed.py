@@ -37,7 +37,7 @@ SOURCES = [
         "displaced.py",
         "index_journal.py",
         "index_lock.py",
-    )  # fmt: skip
+    )
 ]
 LATE_POINTS = ["displaced: exchanged back", "displaced: given back", "apply: race journal written",
                "apply: exchanged, not judged", "apply: synced", "apply: journal gone"]  # fmt: skip

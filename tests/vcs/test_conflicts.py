@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,12 +17,13 @@ from autosync_common.errors import TemporaryError, UserError
 from autosync_common.instance import Lock, Record
 from autosync_common.paths import state_directory
 from autosync_vcs.git import settling
-from autosync_vcs.git.apply import apply
+from autosync_vcs.git.apply import apply, recover
 from autosync_vcs.git.conflict_names import original_name
 from autosync_vcs.git.conflicts import Version, copies, list_conflicts
 from autosync_vcs.git.merge import merge, merge_commit
 from autosync_vcs.git.repository import Repository, discover
 from autosync_vcs.git.settling import Keep, settle
+from autosync_vcs.git.settling_note import only_one
 from tests.helpers.gitbox import Files, clone, commit, contents, git, head, make_repository, write
 from tests.helpers.tooling import command
 
@@ -365,6 +369,104 @@ def test_a_save_in_the_middle_of_settling_is_not_lost(
         before[file.name] = "saved meanwhile\n"
     assert contents(place) == before
     assert leftovers(place) == []
+
+
+SETTLE = """
+import sys
+from autosync_vcs.git.repository import discover
+from autosync_vcs.git.settling import settle
+settle(discover(sys.argv[1]), b"intro.tex", sys.argv[2])
+"""
+KILLED_AT = {
+    ("this", "settling: noted"): "undone",
+    ("this", "settling: taken out"): "done",
+    ("this", "settling: dropped"): "done",
+    ("other", "settling: noted"): "undone",
+    ("other", "settling: as readable as the other"): "undone",
+    ("other", "settling: exchanged"): "done",
+    ("other", "settling: taken out"): "done",
+    ("other", "settling: dropped"): "done",
+}
+GIVEN_BACK = "settling: given back"
+
+
+def killed_while_settling(place: Path, keep: str, point: str) -> None:
+    root = str(Path(settling.__file__).parents[2])
+    environment = os.environ | {"AUTOSYNC_CRASH_AT": point, "PYTHONPATH": root}
+    done = subprocess.run(
+        [sys.executable, "-c", SETTLE, str(place), keep],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == -signal.SIGKILL, f"{point} was not reached: {done.stderr}"
+
+
+def test_every_point_at_which_a_settling_may_be_killed_is_tried() -> None:
+    points = set(re.findall(r'crash_point\("(.*)"\)', Path(settling.__file__).read_text()))
+    assert points == {point for _, point in KILLED_AT} | {GIVEN_BACK}
+
+
+@pytest.mark.parametrize(("keep", "point"), KILLED_AT)
+def test_killed_in_the_middle_of_settling_the_next_start_loses_nothing(
+    place: Path, repository: Repository, copy: str, keep: Keep, point: str
+) -> None:
+    (place / "intro.tex").chmod(0o600)
+    before = contents(place)
+    settled = {name: text for name, text in before.items() if name != copy}
+    settled |= {"intro.tex": before["intro.tex" if keep == "this" else copy]}
+    killed_while_settling(place, keep, point)
+    recover(repository)
+    assert contents(place) == (settled if KILLED_AT[keep, point] == "done" else before)
+    if KILLED_AT[keep, point] == "undone":
+        assert (place / copy).stat().st_mode & 0o777 == 0o644
+        settle(repository, b"intro.tex", keep)
+    assert contents(place) == settled
+    assert (place / "intro.tex").stat().st_mode & 0o777 == 0o600
+    assert list((place / ".git" / "autosync" / "kept").iterdir()) == []
+
+
+@pytest.mark.parametrize("keep", ["this", "other"])
+def test_killed_when_a_file_that_is_written_to_had_its_name_back_the_next_start_loses_nothing(
+    place: Path, repository: Repository, copy: str, keep: Keep
+) -> None:
+    before = contents(place)
+    going = copy if keep == "this" else "intro.tex"
+    with (place / going).open("a") as held:
+        killed_while_settling(place, keep, GIVEN_BACK)
+        recover(repository)
+        held.write("late\n")
+    before[going] += "late\n"
+    assert contents(place) == before
+    assert list((place / ".git" / "autosync" / "kept").iterdir()) == []
+
+
+@pytest.mark.parametrize("point", ["settling: exchanged", "settling: taken out"])
+def test_a_save_to_what_a_killed_settling_had_taken_out_is_not_lost(
+    place: Path, repository: Repository, copy: str, point: str
+) -> None:
+    before = contents(place)
+    with (place / "intro.tex").open("a") as held:
+        killed_while_settling(place, "other", point)
+        held.write("late\n")
+        held.flush()
+        recover(repository)
+    assert sorted(contents(place).values()) == sorted(
+        {**before, "intro.tex": before["intro.tex"] + "late\n"}.values()
+    )
+    assert leftovers(place) == []
+
+
+def test_a_start_leaves_alone_what_is_being_settled_right_now(place: Path, repository: Repository) -> None:
+    killed_while_settling(place, "other", "settling: exchanged")
+    half_done = contents(place)
+    with only_one(repository):
+        recover(repository)
+        assert contents(place) == half_done
+    recover(repository)
+    assert contents(place) != half_done
 
 
 def leftovers(place: Path) -> list[Path]:
