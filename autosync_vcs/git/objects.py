@@ -18,6 +18,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
+from autosync_vcs.git.plainness import configuration_state
 from autosync_vcs.git.process import LOCAL_TIMEOUT_S, Git, stop
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.tree_cache import TreeCache
@@ -133,8 +134,11 @@ class Objects:
     def refresh(self) -> bool:
         """Start the helpers anew if packs, alternates or configuration changed since the last call."""
         common = self._repository.common_dir
-        names = (b"objects/pack", b"objects/info/alternates", b"config", b"info/attributes")
-        store = tuple(_state(os.path.join(common, name)) for name in names)
+        names = (b"objects/pack", b"objects/info/alternates", b"info/attributes")
+        store = (
+            *(_state(os.path.join(common, name)) for name in names),
+            configuration_state(self._repository),
+        )
         if store != self._store:
             self.close()
             self._store = store
