@@ -28,6 +28,7 @@ from autosync_vcs.git.scan import Looker, Selection, differences
 from autosync_vcs.git.trouble import held_by, is_general
 
 HASH_ROUNDS = 3
+FORBIDDEN = "git refuses it: the name could be taken for git's own"
 EMPTY_TREE = {
     "sha1": "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
     "sha256": "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
@@ -210,7 +211,7 @@ class Update:
         if not paths:
             return {}
         try:
-            self._run(b"".join(path + b"\0" for path in paths))
+            said = self._run(b"".join(path + b"\0" for path in paths))
         except GitFailed as failure:
             if is_general(failure):
                 raise
@@ -218,14 +219,15 @@ class Update:
                 return {paths[0]: f"git refuses it: {failure.reason}"}
             half = len(paths) // 2
             return self(paths[:half]) | self(paths[half:])
-        return {}
+        return {path: FORBIDDEN for path in paths if b"Ignoring path %s\n" % path in said}
 
-    def _run(self, lines: bytes) -> None:
+    def _run(self, lines: bytes) -> bytes:
+        """Give what git says; it ends well where it leaves out a name that it forbids, and tells that."""
         if self._sparse:
             options = ("--pathspec-from-file=-", "--pathspec-file-nul")
-            self._git("add", "-A", *options, input=lines, allow=(0, 1))
-        else:
-            self._git("update-index", "--add", "--remove", "--replace", "-z", "--stdin", input=lines)
+            return self._git("add", "-A", *options, input=lines, allow=(0, 1)).stderr
+        add = ("update-index", "--add", "--remove", "--replace", "-z", "--stdin")
+        return self._git(*add, input=lines).stderr
 
 
 def _is_sparse(git: Git) -> bool:

@@ -7,7 +7,6 @@ One seed always makes the same world and the same history of edits.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import shutil
@@ -65,6 +64,8 @@ NAMES = [
     b"%s",
     b"..x",
     b"...",
+    b".GIT",
+    b"git~1",
 ]
 RULED = 11
 """So many of the names are those that the rules below speak of."""
@@ -93,10 +94,11 @@ ATTRIBUTES = [
     b"* -text\n",
     b"*.txt -text\n*.c binary\n",
     b"d/** text eol=crlf\n",
-    b"[attr]mine text\n*.c mine\n",
     b"",
     b"*.txt !text\n",
+    b"[attr]mine text\n*.c mine\n",
 ]
+"""The last is allowed at the top only."""
 IGNORES = [
     b"*.ign\n",
     b"ignored.d/\n",
@@ -122,7 +124,11 @@ TEXTS = [
 ]
 
 
+PART = b"part"
+"""The synced directory, where it is not the whole working copy; nothing replaces that."""
 CALM = {"index.version": "2", "filter.up.clean": "tr a-z A-Z", "filter.up.smudge": "cat"}
+ALL_CHANGED = "#!/bin/sh\nprintf 'token\\0/\\0'\n"
+"""A file system monitor that claims nothing."""
 
 Environment = Mapping[str, str]
 _NONE: Environment = {}
@@ -139,12 +145,56 @@ class World:
         self.waiting: set[bytes] = set()
         """What the last commit could not take."""
         self._made = 0
-        place.mkdir(parents=True)
         pick = self.random
         self.calm = pick.random() < 0.5
         """Whether there is nothing special: most repositories of most people."""
-        format_ = pick.choice(("sha1", "sha1", "sha1", "sha256"))
-        self.git("init", "-q", "-b", "main", f"--object-format={format_}")
+        self._directories = [*DIRECTORIES, PART, PART + b"/d"] if pick.random() < 0.15 else DIRECTORIES
+        self.prefix = b"" if self._directories is DIRECTORIES else PART + b"/"
+        self.git_dir = self._make(pick.choice(("sha1", "sha1", "sha1", "sha256")))
+        if self.prefix:
+            (place / os.fsdecode(PART)).mkdir()
+        self.settings = dict(CALM if self.calm else self._random_settings())
+        self._configure()
+        for _ in range(pick.randrange(3, 25)):
+            self.write_somewhere()
+        for _ in range(0 if self.calm else 3):
+            self.write_rules()
+        if pick.random() < 0.9:
+            self.git("add", "-A", ok=True)
+            self.git("commit", "-q", "--allow-empty", "-m", "first")
+        for special in (World.nest, World.sparsely, World.hide_rules, World.link_directory, World.keep_raw):
+            if not self.calm and pick.random() < 0.25:
+                special(self)
+
+    def _make(self, object_format: str) -> Path:
+        """Make the repository, some with its metadata elsewhere; give where its index is."""
+        place, kind = self.place, self.random.random()
+        format_ = f"--object-format={object_format}"
+        init: tuple[str, ...] = ("init", "-q", "-b", "main", "--template=", format_)
+        if kind < 0.1:
+            origin = place.parent / "origin"
+            origin.mkdir(parents=True)
+            for command in (
+                init,
+                ("commit", "-q", "--allow-empty", "-m", "origin"),
+                ("worktree", "add", "-q", "-b", "linked", str(place)),
+            ):
+                subprocess.run(("git", *command), cwd=origin, check=True, capture_output=True)
+            self.common_dir = origin / ".git"
+            git_dir = self.common_dir / "worktrees" / place.name
+        else:
+            place.mkdir(parents=True)
+            git_dir = place / ".git"
+            if kind < 0.2:
+                git_dir = place.parent / "elsewhere.git"
+                init = (*init, f"--separate-git-dir={git_dir}")
+            self.git(*init)
+            self.common_dir = git_dir
+        (self.common_dir / "info").mkdir(exist_ok=True)
+        return git_dir
+
+    def _random_settings(self) -> dict[str, str]:
+        pick = self.random
         settings = {
             "core.autocrlf": pick.choice(("false", "false", "false", "true", "input")),
             "core.eol": pick.choice(("native", "lf", "crlf")),
@@ -156,18 +206,20 @@ class World:
             "filter.up.clean": "tr a-z A-Z",
             "filter.up.smudge": "cat",
         }
-        for name, value in (CALM if self.calm else settings).items():
-            self.git("config", name, value)
-        for _ in range(pick.randrange(3, 25)):
-            self.write_somewhere()
-        for _ in range(0 if self.calm else 3):
-            self.write_rules()
-        if pick.random() < 0.9:
-            self.git("add", "-A", ok=True)
-            self.git("commit", "-q", "--allow-empty", "-m", "first")
-        for special in (World.nest, World.sparsely, World.hide_rules, World.link_directory):
-            if not self.calm and pick.random() < 0.25:
-                special(self)
+        if pick.random() < 0.1:
+            monitor = self.common_dir / "monitor"
+            monitor.write_text(ALL_CHANGED)
+            monitor.chmod(0o755)
+            settings |= {"core.fsmonitor": str(monitor), "core.fsmonitorHookVersion": "2"}
+        return settings
+
+    def _configure(self) -> None:
+        with (self.common_dir / "config").open("a") as file:
+            for name, value in self.settings.items():
+                section, _, key = name.rpartition(".")
+                outer, _, inner = section.partition(".")
+                file.write(f'[{outer} "{inner}"]\n' if inner else f"[{outer}]\n")
+                file.write(f"\t{key} = {value}\n")
 
     def git(self, *arguments: str, ok: bool = False, environment: Environment = _NONE) -> bytes:
         """Run git as the user; ``ok`` lets it fail."""
@@ -201,7 +253,7 @@ class World:
 
     def path(self) -> bytes:
         names = NAMES[:RULED] if self.random.random() < 0.5 else NAMES
-        return os.path.join(self.random.choice(DIRECTORIES), self.random.choice(names))
+        return os.path.join(self.random.choice(self._directories), self.random.choice(names))
 
     def full(self, path: bytes) -> bytes:
         return os.path.join(os.fsencode(self.place), path)
@@ -214,7 +266,8 @@ class World:
                 directories.remove(b".git")
             directories.sort()
             links = [name for name in directories if os.path.islink(os.path.join(directory, name))]
-            found += [os.path.relpath(os.path.join(directory, name), top) for name in sorted(names) + links]
+            here = sorted(name for name in names if name != b".git") + links
+            found += [os.path.relpath(os.path.join(directory, name), top) for name in here]
         return found
 
     def some_file(self) -> bytes | None:
@@ -225,12 +278,6 @@ class World:
     def some_tracked(self) -> bytes | None:
         listing = self.git("ls-files", "-z").split(b"\0")[:-1]
         return self.random.choice(listing) if listing else None
-
-    def vanished_rules(self) -> set[bytes]:
-        """Give the attribute files that only the index has: git obeys them as long as it has them."""
-        tracked = self.git("--literal-pathspecs", "ls-files", "-z").split(b"\0")
-        rules = {path for path in tracked if os.path.basename(path) == b".gitattributes"}
-        return {path for path in rules if not os.path.lexists(self.full(path))}
 
     def write_somewhere(self) -> None:
         self.put(self.path())
@@ -366,8 +413,9 @@ class World:
         if os.path.realpath(os.path.dirname(self.full(path))) != os.path.dirname(self.full(path)):
             return
         self.remove(path)
+        text = self.random.choice(texts)
         with open(self.full(path), "wb") as file:
-            file.write(self.random.choice(texts))
+            file.write(b"" if directory and text.startswith(b"[attr]") else text)  # allowed at the top only
 
     def link_directory(self) -> None:
         """Move a directory elsewhere, in the repository or out of it, and leave a link in its place."""
@@ -393,8 +441,6 @@ class World:
         full = self.full(path)
         if os.path.realpath(os.path.dirname(full)) != os.path.dirname(full) or os.path.islink(full):
             return
-        if not os.path.lexists(full + b"/.git") and self.git("ls-files", "--", os.fsdecode(path)):
-            return  # files of a repository around a repository: git itself is of two minds about those
         if not os.path.isdir(full):
             self.put(path + b"/inner")
         inside = ("-C", os.fsdecode(path))
@@ -419,11 +465,11 @@ class World:
         if "--sparse-index" in chosen and self._is_split():  # git itself spoils an index that is both
             return
         self.git("sparse-checkout", *chosen, ok=True)
+        if self.prefix:
+            (self.place / os.fsdecode(PART)).mkdir(exist_ok=True)
 
     def _is_split(self) -> bool:
-        return b"true" in self.run("config", "core.splitIndex").stdout or any(
-            (self.place / ".git").glob("sharedindex.*")
-        )
+        return self.settings.get("core.splitIndex") == "true" or any(self.git_dir.glob("sharedindex.*"))
 
     def hide_rules(self) -> None:
         """Leave rules of attributes in the index only."""
@@ -433,7 +479,7 @@ class World:
         ).parent.is_dir():
             return
         self.remove(os.fsencode(name))
-        (self.place / name).write_bytes(self.random.choice(ATTRIBUTES))
+        (self.place / name).write_bytes(self.random.choice(ATTRIBUTES[:-1]))
         self.git("add", "-f", "--", name, ok=True)
         if not self.run("update-index", "--skip-worktree", "--", name).returncode:
             self.remove(os.fsencode(name))
@@ -456,6 +502,14 @@ class World:
         path = self.some_tracked()
         if path is not None:
             self.git("--literal-pathspecs", "rm", "-q", "--cached", "--", os.fsdecode(path), ok=True)
+
+    def keep_raw(self) -> None:
+        """Stage a file as it is, whatever the rules: so come CRLF into an index, or what no filter made."""
+        path = self.some_file()
+        if path is None or os.path.islink(self.full(path)):
+            return
+        oid = self.git("hash-object", "-w", "--no-filters", "--", os.fsdecode(path)).decode().strip()
+        self.git("update-index", "--add", "--cacheinfo", f"100644,{oid},{os.fsdecode(path)}", ok=True)
 
     def intend(self) -> None:
         path = self.some_file()
@@ -487,7 +541,7 @@ class World:
         self.git("update-index", chosen, ok=True)
 
     def exclude(self) -> None:
-        with open(self.place / ".git" / "info" / "exclude", "wb") as file:
+        with open(self.common_dir / "info" / "exclude", "wb") as file:
             file.write(self.random.choice(IGNORES))
 
     ACTIONS: Mapping[Callable[[World], None], int] = {
@@ -507,6 +561,7 @@ class World:
         stage_and_edit: 2,
         force: 1,
         untrack: 2,
+        keep_raw: 1,
         intend: 1,
         flag: 2,
         rewrite_index: 1,
@@ -518,62 +573,5 @@ class World:
     }
     CALM_ACTIONS: Mapping[Callable[[World], None], int] = {
         edit_one: 60, write_rules: 0, intend: 0, flag: 0, untrack: 0, force: 0, exclude: 0,
-        rewrite_index: 0, stage: 1, stage_and_edit: 0, nest: 0, sparsely: 0, hide_rules: 0,
+        keep_raw: 0, rewrite_index: 0, stage: 1, stage_and_edit: 0, nest: 0, sparsely: 0, hide_rules: 0,
     }  # fmt: skip
-
-
-def status(world: World, environment: Environment = _NONE) -> bytes:
-    quiet = {"GIT_OPTIONAL_LOCKS": "0", **environment}
-    return world.git("status", "--porcelain", "-z", environment=quiet)
-
-
-def listing(world: World, tree: str, environment: Environment = _NONE) -> dict[bytes, bytes]:
-    """Give "MODE TYPE ID" by path for a tree."""
-    lines = world.git("ls-tree", "-r", "-z", "--full-tree", tree, environment=environment).split(b"\0")[:-1]
-    return {path: words for words, _, path in (line.partition(b"\t") for line in lines)}
-
-
-def links(world: World, environment: Environment) -> set[bytes]:
-    """Give the submodules in an index."""
-    lines = world.git("ls-files", "-s", "-z", environment=environment).split(b"\0")
-    return {line.partition(b"\t")[2] for line in lines if line.startswith(b"160000")}
-
-
-def _settle_racy(world: World, copy: Path, environment: Environment) -> None:
-    """Let git compare now the files that are as young as the index, and take the others for what it knew.
-
-    ``git add`` hashes such files again even if they are like their entries. Where it also removes rules
-    from the index, blobs would otherwise hang on whether a file was written in the same tick as the index.
-    """
-    if not copy.exists():
-        return
-    world.git("update-index", "--force-write-index", environment=environment)  # marks those that differ
-    later = copy.stat().st_mtime_ns + 3_600_000_000_000
-    os.utime(copy, ns=(later, later))
-
-
-def add_all_on_a_copy(world: World, beside: Path) -> tuple[str, dict[str, str]] | None:
-    """Do ``git add -A && git write-tree`` on a copy of the index, with objects kept apart.
-
-    A repository inside that nobody has added is no submodule to us, as it would become one by ``add -A``.
-    Gives the tree, and the environment in which it can be read; None where git itself gives up.
-    """
-    index, copy = world.place / ".git" / "index", beside / "index"
-    shutil.rmtree(beside, ignore_errors=True)
-    (beside / "objects").mkdir(parents=True)
-    with contextlib.suppress(FileNotFoundError):
-        shutil.copy2(index, copy)
-    environment = {
-        "GIT_INDEX_FILE": str(copy),
-        "GIT_OBJECT_DIRECTORY": str(beside / "objects"),
-        "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(world.place / ".git" / "objects"),
-    }
-    before = links(world, environment)
-    if world.vanished_rules():
-        _settle_racy(world, copy, environment)
-    done = world.run("add", "-A", environment=environment)
-    if done.returncode:
-        return None
-    for path in links(world, environment) - before:
-        world.git("update-index", "--force-remove", "--", os.fsdecode(path), environment=environment)
-    return world.git("write-tree", environment=environment).decode().strip(), environment

@@ -1,0 +1,136 @@
+"""What git makes of a working copy: ``git add -A && git write-tree`` on a copy of the user's index."""
+
+# ruff: noqa: PTH119
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.helpers.worlds import Environment, World
+
+_NONE: Environment = {}
+Leaves = Mapping[bytes, bytes]
+"""Mode and id by path, with a tag of flags before them in an index."""
+LINK = b" 160000 "
+
+
+class Reference:
+    """A copy of an index as it is when this is made; new objects are kept apart."""
+
+    def __init__(self, world: World, beside: Path, limit: int | None) -> None:
+        """``limit`` is the size of the largest file that is taken, bytes."""
+        shutil.rmtree(beside, ignore_errors=True)
+        (beside / "objects").mkdir(parents=True)
+        self._world = world
+        self._kept, self._copy = beside / "kept", beside / "index"
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copy2(world.git_dir / "index", self._kept)
+        self.environment = {
+            "GIT_INDEX_FILE": str(self._copy),
+            "GIT_OBJECT_DIRECTORY": str(beside / "objects"),
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(world.common_dir / "objects"),
+        }
+        self.before = entries(world)
+        rules = (path for path in self.before if os.path.basename(path) == b".gitattributes")
+        self.vanished_rules = {path for path in rules if not os.path.lexists(world.full(path))}
+        """The attribute files that only the index has: git obeys them until it removes them."""
+        self.without: set[bytes] = set()
+        """What cannot or must not be added."""
+        if limit is not None:
+            self.without |= {path for path in self._differing() if _size(world, path) > limit}
+
+    def add_all(self) -> bool:
+        """Add all that can be added; False where even then git gives up.
+
+        A repository inside that nobody has added is no submodule to us, as it would become one.
+        """
+        if not self._added():
+            self.without |= {path for path in self._differing() if self._refuses(path)}
+            if not self._added():
+                return False
+        self.entries = entries(self._world, self.environment)
+        for path in links(self.entries) - links(self.before):
+            remove = ("update-index", "--force-remove", "--", os.fsdecode(path))
+            self._world.git(*remove, environment=self.environment)
+            del self.entries[path]
+        return True
+
+    def files(self) -> dict[bytes, bytes]:
+        """Give the tree of what was added."""
+        tree = self._world.git("write-tree", environment=self.environment).decode().strip()
+        return listing(self._world, tree, self.environment)
+
+    def _added(self) -> bool:
+        self._begin()
+        excluded = tuple(":(exclude,literal)" + os.fsdecode(path) for path in sorted(self.without))
+        paths = ("--", ".", *excluded) if excluded else ()
+        return not self._world.run("add", "-A", *paths, environment=self.environment).returncode
+
+    def _refuses(self, path: bytes) -> bool:
+        self._begin()
+        add = ("--literal-pathspecs", "add", "-f", "--", os.fsdecode(path))
+        done = self._world.run(*add, environment=self.environment)
+        return done.returncode != 0 and b"sparse" not in done.stderr
+
+    def _differing(self) -> list[bytes]:
+        asked = ("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all")
+        lines = self._world.git(*asked, environment={"GIT_OPTIONAL_LOCKS": "0"}).split(b"\0")[:-1]
+        return [line[3:] for line in lines if line[1:2] not in b" D" and not line.endswith(b"/")]
+
+    def _begin(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copy2(self._kept, self._copy)
+            if self.vanished_rules:
+                self._settle_racy()
+
+    def _settle_racy(self) -> None:
+        """Let git compare now the files that are as young as the index; take the others for what it knew.
+
+        ``git add`` hashes such files again even if they are like their entries. Where it also removes rules
+        from the index, blobs would otherwise hang on whether a file was written in the index's own tick.
+        """
+        # This marks those that differ.
+        self._world.git("update-index", "--force-write-index", environment=self.environment)
+        later = self._copy.stat().st_mtime_ns + 3_600_000_000_000
+        os.utime(self._copy, ns=(later, later))
+
+
+def _size(world: World, path: bytes) -> int:
+    """Give the size of a file, 0 for all else."""
+    with contextlib.suppress(OSError):
+        seen = os.lstat(world.full(path))
+        return seen.st_size if stat.S_ISREG(seen.st_mode) else 0
+    return 0
+
+
+def links(leaves: Leaves) -> set[bytes]:
+    """Give the submodules in an index."""
+    return {path for path, words in leaves.items() if LINK in words}
+
+
+def entries(world: World, environment: Environment = _NONE) -> dict[bytes, bytes]:
+    """Give "TAG MODE ID STAGE" by path for an index; the tag is H but for flagged entries."""
+    lines = world.git("ls-files", "-s", "-v", "-z", environment=environment).split(b"\0")[:-1]
+    return {path: words for words, _, path in (line.partition(b"\t") for line in lines)}
+
+
+def listing(world: World, tree: str, environment: Environment = _NONE) -> dict[bytes, bytes]:
+    """Give "MODE TYPE ID" by path for a tree, nothing for a HEAD that has no commit."""
+    lines = world.git(
+        "ls-tree", "-r", "-z", "--full-tree", tree, environment=environment, ok=tree == "HEAD"
+    )
+    split = (line.partition(b"\t") for line in lines.split(b"\0")[:-1])
+    return {path: words for words, _, path in split}
+
+
+def said(world: World, *question: str, environment: Environment = _NONE) -> bytes:
+    """Ask git something that changes nothing; it may complain of a file only that no encoding fits."""
+    done = world.run(*question, environment={"GIT_OPTIONAL_LOCKS": "0", **environment})
+    complaints = [line for line in done.stderr.splitlines() if b"failed to encode" not in line]
+    assert (done.returncode, complaints) == (0, []), (question, done.stderr)
+    return done.stdout
