@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import subprocess
@@ -168,6 +169,31 @@ def test_an_uncommitted_change_that_cannot_be_merged_keeps_its_name_and_theirs_i
     assert (place / "a.txt").read_text() == "mine\n"
     assert (place / os.fsdecode(conflict.copies[0])).read_text() == "theirs\n"
     assert set(result.dirty) == {b"a.txt", *conflict.copies}
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_both_hosts_of_a_save_that_raced_a_pull_are_told(
+    repository: Repository, place: Path, elsewhere: Path, late: bool
+) -> None:
+    write(elsewhere, {"a.txt": "theirs\n"})
+    git(elsewhere, "commit", "-qam", "there\n\nAutosync-Host: desktop")
+    write(elsewhere, {"d/b.txt": "of another host\n"})
+    git(elsewhere, "commit", "-qam", "there\n\nAutosync-Host: phone")
+    git(place, "fetch", "-q", str(elsewhere), "main")
+    with (place / "a.txt").open("r+") as file:
+        if not late:
+            file.write("mine\n")
+            file.flush()
+        with contextlib.closing(Apply(repository, host="laptop")) as applying:
+            result = applying.apply("refs/heads/main", head(place), head(elsewhere))
+        if late:
+            file.write("mine\n")
+    if late:
+        again = revisit(repository, "laptop")
+        assert again is not None
+        result = again
+    (conflict,) = result.conflicts
+    assert (conflict.path, conflict.hosts) == (b"a.txt", ("laptop", "desktop"))
 
 
 def test_an_uncommitted_change_survives_a_deletion(
