@@ -4,7 +4,7 @@ Theory of operation. A repository has two columns that run side by side: a local
 and a network one (fetch, push), so that a push of ten minutes never keeps a save from being committed.
 Each column does one step at a time and moves only along its table; an event that the table does not have
 raises ``IllegalEvent`` and changes nothing. Above both stand *held* (a person or another program must act;
-the whole repository, or its network column only) and *paused*.
+the whole repository, all of it but commits, or its network column only) and *paused*.
 
 What is wanted (dirty paths, a rescan, a fetch, a push) and what is (the columns) are separate facts.
 ``apply`` takes an event and changes the facts; ``decide`` then starts what is wanted where a column is
@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from autosync_vcs import turns
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.events import (
     Announced,
@@ -58,6 +59,8 @@ QUARANTINE_RETRY_S = (5.0, 600.0)
 OFFLINE_RETRY_S = (1.0, 300.0)
 REJECTIONS = 10
 """After so many rejected pushes in a row the next try waits as if offline."""
+RACE_WAIT_S = 3.2
+"""Who lost several races waits a random part of this, at most, before the next try."""
 PUSH_DELAY_FACTOR = 5
 """Commits that keep coming put the push off, but not longer than so many push delays."""
 LOOK_AGAIN_S: Mapping[HeldKind, float] = {
@@ -104,8 +107,9 @@ def decide(state: State, now: float, settings: Settings) -> tuple[State, tuple[S
     """Start what is wanted and possible now; give the state with those steps begun, and the steps."""
     steps: list[Step] = []
     state = _take_time(state, now)
-    if not state.paused and (state.held is None or state.held.probing):
+    if not state.paused and (not _is_held(state) or _may_still_commit(state)):
         state = _begin_local(state, now, settings, steps)
+    if not state.paused and not _is_held(state):
         state = _begin_network(state, now, settings, steps)
     return _count_tickets(state, settings), tuple(steps)
 
@@ -117,18 +121,25 @@ def due(state: State, now: float) -> float | None:
     """
     if state.paused:
         return None
-    if state.held is not None and not state.held.probing:
-        return state.held.look_at
+    look_at = state.held.look_at if state.held is not None and _is_held(state) else None
+    if look_at is not None and not _may_still_commit(state):
+        return look_at
     if not state.recovered:
-        return None  # nothing else is begun before that has ended
-    times = [state.pending_at, state.quarantine_at, state.rescan_at]
-    if state.barred is not None and not state.barred.probing:
-        times.append(state.barred.look_at)
-    elif state.network is Network.OFFLINE:
-        times.append(state.retry_at)
-    elif state.network is Network.IDLE:
-        times += [state.fetch_at, None if state.integrate else state.push_at]
+        return look_at  # nothing else is begun before that has ended
+    times = [look_at, state.pending_at, state.quarantine_at, state.rescan_at]
+    if look_at is None:
+        times += _network_times(state)
     return min((time for time in times if time is not None and time > now), default=None)
+
+
+def _network_times(state: State) -> list[float | None]:
+    if state.barred is not None and not state.barred.probing:
+        return [state.barred.look_at]
+    if state.network is Network.OFFLINE:
+        return [state.retry_at]
+    if state.network is Network.IDLE:
+        return [state.fetch_at, None if state.integrate else _next_push(state)]
+    return []
 
 
 def is_quiet(state: State) -> bool:
@@ -138,10 +149,15 @@ def is_quiet(state: State) -> bool:
 
 def is_drained(state: State, settings: Settings) -> bool:
     """Tell whether nothing more is wanted: all that was saved is committed, and pushed where it can be."""
-    if state.held is not None or state.paused:
+    if state.paused or (state.held is not None and not _may_still_commit(state)):
         return is_quiet(state)
     local = state.local is Local.IDLE and not (state.dirty or state.pending or state.rescan)
-    if not settings.network or state.barred is not None or state.network is Network.OFFLINE:
+    if (
+        state.held is not None
+        or not settings.network
+        or state.barred is not None
+        or state.network is Network.OFFLINE
+    ):
         return local
     fetched = state.fetch_at is None or state.fetch_at > 0.0
     return (
@@ -151,6 +167,15 @@ def is_drained(state: State, settings: Settings) -> bool:
         and not state.integrate
         and state.push_at is None
     )
+
+
+def _is_held(state: State) -> bool:
+    return state.held is not None and not state.held.probing
+
+
+def _may_still_commit(state: State) -> bool:
+    """Tell whether it is only the bringing in of commits that is held: saves are none the worse for it."""
+    return state.recovered and state.held is not None and state.held.applying
 
 
 def backoff(tries: int, bounds: tuple[float, float], jitter: float = 0.5) -> float:
@@ -286,9 +311,16 @@ def _integrate_ended(state: State, event: IntegrateEnded, now: float, settings: 
         integrate=False,
         dirty=state.dirty | event.dirty,
         rescan=state.rescan or (event.changed and settings.rescan_after_pull),
-        push_at=now if event.ahead and settings.network else state.push_at,
+        push_at=_push_at(state, event, now, settings),
         held=None,
     )
+
+
+def _push_at(state: State, event: IntegrateEnded, now: float, settings: Settings) -> float | None:
+    """Push what was merged at once; who lost a race waits all the same, or all losers would race again."""
+    if not event.ahead or not settings.network:
+        return state.push_at
+    return max(now, state.push_at) if state.rejections and state.push_at is not None else now
 
 
 def _network_end(state: State, event: NetworkEnd, now: float, settings: Settings, jitter: float) -> State:
@@ -305,15 +337,22 @@ def _network_end(state: State, event: NetworkEnd, now: float, settings: Settings
             return dataclasses.replace(_online(state), barred=_hold(held, state.barred, now), fetch_at=now)
         case PushRejected():
             rejections = state.rejections + 1
-            wait = 0.0 if rejections == 1 else jitter * 0.1 * 2.0**rejections
+            wait = 0.0 if rejections == 1 else jitter * min(RACE_WAIT_S, 0.1 * 2.0**rejections)
             return dataclasses.replace(
-                state, rejections=rejections, fetch_at=now + wait, push_at=now + wait
+                state,
+                rejections=rejections,
+                fetch_at=now + wait,
+                push_at=now + wait,
+                turn=turns.saw_others(state.turn, now),
             )
         case FetchEnded():
             return _fetch_ended(state, event, now, settings, jitter)
         case PushEnded(ahead):
             push_at = now if ahead and state.push_at is None else state.push_at
-            return dataclasses.replace(_online(state), rejections=0, push_at=push_at, barred=None)
+            turn = turns.ended(state.turn, now)
+            return dataclasses.replace(
+                _online(state), rejections=0, push_at=push_at, barred=None, turn=turn
+            )
 
 
 def _offline(state: State, reason: str, now: float, jitter: float) -> State:
@@ -339,6 +378,7 @@ def _fetch_ended(state: State, event: FetchEnded, now: float, settings: Settings
     return dataclasses.replace(
         state,
         integrate=state.integrate or event.behind,
+        turn=turns.saw_others(state.turn, now) if event.behind else state.turn,
         fetch_at=state.fetch_at if asked_meanwhile else again,
         push_at=now if event.ahead and state.push_at is None else state.push_at,
         barred=state.barred if state.barred is not None and state.barred.kind is HeldKind.REFUSED else None,
@@ -381,7 +421,7 @@ def _begin_local(state: State, now: float, settings: Settings, steps: list[Step]
         return dataclasses.replace(
             state, local=LOCAL[state.local, Move.COMMIT], in_hand=state.dirty, dirty=frozenset()
         )
-    if state.integrate:
+    if state.integrate and not _is_held(state):
         steps.append(Integrate())
         return dataclasses.replace(state, local=LOCAL[state.local, Move.APPLY])
     return state
@@ -399,12 +439,21 @@ def _begin_network(state: State, now: float, settings: Settings, steps: list[Ste
             fetch_at=None,
             tickets=dataclasses.replace(state.tickets, fetching=state.tickets.asked),
         )
-    if state.push_at is not None and state.push_at <= now and not state.integrate:
+    push_at = _next_push(state)
+    if push_at is not None and push_at <= now and not state.integrate:
         steps.append(Push())
         return dataclasses.replace(
-            state, network=NETWORK[state.network, Move.PUSH], push_at=None, unpushed_since=None
+            state,
+            network=NETWORK[state.network, Move.PUSH],
+            push_at=None,
+            unpushed_since=None,
+            turn=turns.began(state.turn, now),
         )
     return state
+
+
+def _next_push(state: State) -> float | None:
+    return None if state.push_at is None else max(state.push_at, state.turn.pause_until)
 
 
 def _count_tickets(state: State, settings: Settings) -> State:

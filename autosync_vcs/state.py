@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from autosync_vcs.driver import HeldKind
+from autosync_vcs.turns import Turn
 
 
 class IllegalEvent(Exception):
@@ -119,4 +120,5 @@ class State:
     retry_at: float | None = None
     failures: int = 0
     rejections: int = 0
+    turn: Turn = field(default_factory=Turn)
     tickets: Tickets = Tickets()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autosync_vcs import engine
+from autosync_vcs import engine, turns
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.events import (
     Announced,
@@ -286,6 +286,62 @@ def test_a_rejected_push_is_fetched_merged_and_pushed_again() -> None:
     assert driven.post(PushRejected()) == [Fetch()]
     assert driven.post(FetchEnded(True, True)) == [Integrate()]
     assert driven.post(IntegrateEnded(True, True)) == [Push()]
+
+
+def test_who_lost_races_waits_for_the_next_one_though_news_are_merged_at_once() -> None:
+    driven = in_step()
+    driven.post(Dirty(A))
+    driven.post(CommitEnded(True))
+    driven.wait()
+    assert driven.post(PushRejected()) == [Fetch()]
+    driven.post(FetchEnded(True, True))
+    assert driven.post(IntegrateEnded(True, True)) == [Push()]
+    assert driven.post(PushRejected()) == []
+    assert driven.post(Announced()) == [Fetch()]
+    driven.post(FetchEnded(True, True))
+    assert driven.post(IntegrateEnded(True, True)) == []
+    while network_of(driven) is not Network.PUSHING:
+        driven.wait()
+
+
+@pytest.mark.parametrize("others", [True, False])
+def test_pushes_in_a_row_are_followed_by_a_pause_soon_where_others_were_seen(others: bool) -> None:
+    driven = in_step(Settings(push_delay_s=0.0))
+    if others:
+        driven.post(Announced())
+        driven.post(FetchEnded(True, False))
+        driven.post(IntegrateEnded(True))
+    pushes = 0
+    while True:
+        driven.post(Dirty(A), after=0.1)
+        steps = driven.post(CommitEnded(True))
+        if not steps:
+            break
+        assert steps == [Push()]
+        pushes += 1
+        driven.post(PushEnded())
+    assert pushes == (turns.PUSHES_AMONG_OTHERS if others else turns.PUSHES_ALONE)
+    before = driven.now
+    while network_of(driven) is not Network.PUSHING:
+        driven.wait()
+    assert driven.now - before <= turns.PAUSE_S
+
+
+def test_saves_are_committed_while_commits_of_others_cannot_be_brought_in() -> None:
+    driven = in_step()
+    driven.post(Announced())
+    assert driven.post(FetchEnded(True, False)) == [Integrate()]
+    held = LocalHeld(Held(HeldKind.REPOSITORY, "too long a name"))
+    assert driven.post(held) == [Commit(None, 0.3)]
+    assert driven.post(CommitEnded(False)) == []
+    assert driven.post(Dirty(A)) == [Commit(A, 0.3)]
+    assert driven.post(CommitEnded(True)) == []
+    assert driven.state.held is not None
+    assert engine.is_drained(driven.state, driven.settings)
+    steps: list[Step] = []
+    while not steps:
+        steps = driven.wait()
+    assert Integrate() not in steps and driven.state.held.reason == "too long a name"
 
 
 def test_rejections_without_end_become_waiting() -> None:
