@@ -15,7 +15,7 @@ from autosync_common.stage import Stage
 from autosync_common.surroundings import NetworkChanges, Sleep
 from autosync_vcs import events
 from autosync_vcs.driver import HeldKind
-from autosync_vcs.git.process import stop_all
+from autosync_vcs.git.process import running, stop_all
 from autosync_vcs.worker import Worker
 
 TOPICS = ("batch.settled", "xmpp.state")
@@ -125,7 +125,7 @@ class Service:
         return {}
 
     def _status(self, fields: Mapping[str, Any]) -> Answer:
-        return {"repositories": [worker.status() for worker in self._workers]}
+        return {"repositories": [worker.status() for worker in self._workers], "git_processes": running()}
 
     def _named(self, fields: Mapping[str, Any]) -> tuple[Worker, ...]:
         """Give the repositories that a request means: by name, root, URL or identity; all without any."""

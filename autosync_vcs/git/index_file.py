@@ -89,7 +89,7 @@ class IndexFile:
                 self._change_id(oid_at, *trees[path])
 
     def write(self, path: bytes, mtime_ns: int) -> None:
-        """Write the changed index with its checksum and this time, synced; ``path`` may be what was read."""
+        """Write the changed index, with its checksum and this time, synced; also over what was read."""
         if not (os.path.exists(path) and os.path.samestat(os.stat(path), os.fstat(self._file.fileno()))):
             self._file.seek(0)
             with open(path, "wb", buffering=0) as copy:

@@ -241,7 +241,7 @@ class Landing:
         return paths
 
     def _is_whole(self) -> bool:
-        """Tell whether a process that never saw these commits finds them: a gc by hand may take them away."""
+        """Tell whether a process that never saw these commits finds them: a gc may have taken them away."""
         with self.steady:
             asked = b"".join(
                 b"%s\n%s^{tree}\n" % (made.new.encode(), made.new.encode()) for made in self._made

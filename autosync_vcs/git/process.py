@@ -199,6 +199,11 @@ class Git:
 _running: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
 
 
+def running() -> int:
+    """Tell how many git processes of ours there are now."""
+    return sum(process.poll() is None for process in tuple(_running))
+
+
 def stop_all() -> None:
     """End every git that still runs, with what it started: the process itself is about to end."""
     for process in tuple(_running):
