@@ -37,8 +37,11 @@ from tests.helpers.tokens import LONG, LONG_LINES, Clone, Ledger, describe, pick
 
 STEPS = 30
 SETTINGS = events.Settings(settle_s=0.0, push_delay_s=0.3, poll_interval_s=1e6, poll_interval_told_s=1e6)
+EPOCH_S = 1_790_000_000
 FAR_S = 1e5
 """What is due later than this is no work that is left."""
+BESIDE_S = 1.0
+"""So long a local step waits for a network step that runs at one of its points; then both go on."""
 MOST_TURNS = 600
 """So many steps until all is quiet would be a storm."""
 _URL = "PLACE-OF-THE-HUB"
@@ -56,7 +59,8 @@ class Template:
         files = {name: ledger.token() + "\n" for name in ("a", "b", "d/a", "still")}
         write(first, {**files, LONG: "".join(ledger.token() + "\n" for _ in range(LONG_LINES))})
         git(first, "add", "-A")
-        git(first, "commit", "-q", "-m", "first")
+        date = f"{EPOCH_S} +0000"
+        git(first, "commit", "-q", "-m", "first", GIT_AUTHOR_DATE=date, GIT_COMMITTER_DATE=date)
         git(first, "push", "-q", "origin", "HEAD:main")
         clone(hub, directory / "clone")
         for place in (hub, directory / "clone" / ".git"):
@@ -219,8 +223,11 @@ class Host:
     def _begin(self) -> None:
         self._local: events.Step | None = None
         self._network: events.Step | None = None
+        self._landings = 0
         self.state = State(told=True, rescan_at=self.world.now + engine.HOURLY_RESCAN_S)
         self.driver = GitDriver(str(self.user.place), VcsConfig(), self.name)
+        # Times and ids decide who wins a conflict: with the real time no seed would replay a history.
+        self.driver._snapshots._authorship._now = lambda: EPOCH_S + self.world.now
         self.post(events.Tick())
 
     def restart(self) -> None:
@@ -271,6 +278,8 @@ class Host:
             acts.append(self._run_local)
         if self._network is not None:
             acts.append(self._run_network)
+        if self._landings:
+            acts.append(self._land)
         if self.inbox:
             acts.append(self._hear)
         return acts
@@ -309,7 +318,9 @@ class Host:
 
     def _commit(self, paths: frozenset[bytes] | None, settle_s: float, disturbed: bool) -> events.Event:
         files, removed = self.user.snapshot(), frozenset(self.removed)
-        done = self.driver.commit(paths, settle_s=settle_s)
+        land = self.world.chance(0.2)
+        done = self.driver.commit(paths, settle_s=settle_s, land=land)
+        self._landings += done.revision is not None and not land
         self._say(f"committed {'' if paths is None else sorted(paths)} as {done.revision}")
         head = done.revision or self.driver.standing().head
         if not (disturbed or done.pending or done.quarantined) and head:
@@ -320,6 +331,14 @@ class Host:
         quarantined = frozenset(one.path for one in done.quarantined)
         assert not quarantined, done.quarantined
         return events.CommitEnded(done.revision is not None, frozenset(done.pending), quarantined)
+
+    def _land(self) -> None:
+        self._landings -= 1
+        all_of_it = self.driver.land()
+        self._say("landed" if all_of_it else "could not land")
+        if not all_of_it:
+            self.post(events.Rescan())
+            self.post(events.Announced())
 
     def _integrate(self, disturbed: bool) -> events.Event:
         had = self.user.snapshot()
@@ -347,39 +366,57 @@ class Host:
             if passed - 1 == chosen:
                 self._say(f"at {name}:")
                 if self._network is not None and generator.random() < 0.4:
-                    self._run_network()
+                    after.callback(self._run_network_beside())
                 else:
                     self.user_does(*pick(generator))
 
-        with _named_points(at):
+        with contextlib.ExitStack() as after, _named_points(at):
             yield
 
     # The network half
 
     def _run_network(self) -> None:
         step, self._network = self._network, None
+        self._network_ended(*self._network_step(step))
+
+    def _run_network_beside(self) -> Callable[[], None]:
+        """Run it in a thread, as the worker does: it may have to wait for us. Gives what ends it."""
+        step, self._network = self._network, None
+        ended: list[tuple[events.Event, str | None]] = []
+        thread = threading.Thread(target=lambda: ended.append(self._network_step(step)))
+        thread.start()
+        thread.join(BESIDE_S)
+
+        def end() -> None:
+            thread.join()
+            self._network_ended(*ended[0])
+
+        return end
+
+    def _network_step(self, step: events.Step | None) -> tuple[events.Event, str | None]:
+        """Give how it ended, and what was pushed."""
         try:
-            event = self._fetch() if isinstance(step, events.Fetch) else self._push()
+            return self._fetch() if isinstance(step, events.Fetch) else self._push()
         except Rejected:
-            event = events.PushRejected()
+            return events.PushRejected(), None
         except Offline as reason:
-            event = events.WentOffline(str(reason))
+            return events.WentOffline(str(reason)), None
+
+    def _network_ended(self, event: events.Event, pushed: str | None) -> None:
         self._say(type(event).__name__)
+        if pushed is not None:
+            self.world.announce(self, pushed)
         self.post(event)
 
-    def _fetch(self) -> events.Event:
+    def _fetch(self) -> tuple[events.Event, None]:
         revision = self.driver.fetch()
         standing = self.driver.standing()
-        return events.FetchEnded(
-            behind=revision is not None and standing.behind != 0,
-            ahead=standing.head is not None and (revision is None or standing.ahead != 0),
-        )
+        behind = revision is not None and standing.behind != 0
+        ahead = standing.head is not None and (revision is None or standing.ahead != 0)
+        return events.FetchEnded(behind=behind, ahead=ahead), None
 
-    def _push(self) -> events.Event:
-        revision = self.driver.push()
-        if revision is not None:
-            self.world.announce(self, revision)
-        return events.PushEnded()
+    def _push(self) -> tuple[events.Event, str | None]:
+        return events.PushEnded(), self.driver.push()
 
     def _say(self, words: str) -> None:
         self.world.said.append(f"{self.name} {words}")

@@ -2,7 +2,8 @@
 
 Each suite is a pytest selection that takes COUNT and SEED from the environment. It is run in slices, each
 with seeds of its own; what is done is remembered in .torture/, so that a run that was interrupted goes on
-with the next slice. Another commit begins anew: a result is of one commit.
+with the next slice. Another commit begins anew: a result is of one commit. Slices run beside each other;
+those of suites that do not try what is synced keep their files in memory.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -22,55 +24,68 @@ from docopt import docopt
 USAGE = """\
 Run the random histories, races, kills and full disks of the tests, COUNT of each, from SEED on.
 
-Usage: torture [--count=N] [--seed=S] [--suite=NAME]...
+Usage: torture [--count=N] [--seed=S] [--jobs=N] [--suite=NAME]...
 
   --count=N     How many cases of each suite [default: 1000].
   --seed=S      The first seed [default: 1].
+  --jobs=N      So many slices beside each other; 0: one for each processor [default: 0].
   --suite=NAME  This suite only; repeat it for more. A wrong name lists them.
 """
 ROOT = Path(__file__).parents[2]
 STATE = ROOT / ".torture"
 DOCUMENT = ROOT / "doc" / "reliability.md"
+MEMORY = Path("/dev/shm")
 BEGIN, END = "<!-- torture: begin -->\n", "<!-- torture: end -->\n"
 HEAD = "| Suite | Cases | Seeds | Time | Commit | Result |\n|---|---|---|---|---|---|\n"
 TOLD = re.compile(r"^(?:FAILED|ERROR) .*|^E .*SEED=.*", re.M)
-LOST = re.compile(r"lost (\d+) of \d+ saves")
+LOST = re.compile(r"git merge --ff-only lost (\d+) of \d+ saves")
 
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """Tests chosen by ``keyword``; one pytest tries ``slice`` cases, its COUNT is ``factor`` times that."""
+    """Tests chosen by ``keyword``; one pytest tries ``slice`` cases."""
 
     file: str
     keyword: str
     slice: int
-    factor: int = 1
     limit: int = sys.maxsize
     """There are not more cases than this."""
+    directory: str = "tests/vcs"
+    in_memory: bool = False
+    """Whether the files are in memory, where that is possible."""
+
+    def slices(self, state: State) -> range:
+        """Give the first seed of each slice."""
+        return range(state.seed, state.seed + state.count, self.slice)
+
+    def size(self, state: State, first: int) -> int:
+        return min(self.slice, state.seed + state.count - first)
 
 
 SUITES: Mapping[str, Suite] = {
     "identity": Suite("test_identity.py", "committed_tree", 100),
-    "sequences": Suite("test_races.py", "each_sequence", 50, limit=1884),
-    "histories": Suite("test_races.py", "three_hosts", 10, factor=10),
-    "saves": Suite("test_races.py", "however_and_whenever or git_itself", 250),
+    "sequences": Suite("test_races.py", "each_sequence", 50, limit=1884, in_memory=True),
+    "histories": Suite("test_histories.py", "three_hosts", 20, in_memory=True),
+    "saves": Suite("test_races.py", "however_and_whenever or git_itself", 125, in_memory=True),
     "by hand": Suite("test_snapshot_by_hand.py", "person", 100),
     "commit kills": Suite("test_snapshot_kills.py", "random_moments", 50),
     "apply kills": Suite("test_apply_killed.py", "at_any_moment", 25),
     "commit disk full": Suite("test_snapshot_disk.py", "full", 64, limit=64),
     "apply disk full": Suite("test_apply_killed.py", "full_at_any_moment", 64, limit=64),
+    "quiet": Suite("test_quiet.py", "quiet", 10, limit=10, directory="tests/end_to_end"),
 }
 
 
 @dataclass(slots=True)
 class State:
-    """How far a suite is: ``done`` cases of ``count``, from ``seed`` on."""
+    """How far a suite is: ``done`` has the first seeds of slices, of ``count`` cases from ``seed`` on."""
 
     commit: str
     count: int
     seed: int
-    done: int = 0
+    done: list[int] = field(default_factory=list)
     seconds: float = 0.0
+    """How long there was somebody at work on it."""
     failed: list[str] = field(default_factory=list)
     lost_by_git: int = 0
 
@@ -81,40 +96,60 @@ def main() -> int:
     if not set(names) <= set(SUITES):
         print("the suites are", ", ".join(SUITES), file=sys.stderr)
         return 100
-    states = [run(name, int(options["--count"]), int(options["--seed"])) for name in names]
+    jobs = int(options["--jobs"]) or os.cpu_count() or 1
+    states = [run(name, int(options["--count"]), int(options["--seed"]), jobs) for name in names]
     return int(any(state.failed for state in states))
 
 
-def run(name: str, count: int, seed: int) -> State:
+def run(name: str, count: int, seed: int, jobs: int) -> State:
     """Run what remains of a suite, and note the result."""
-    suite, label = SUITES[name], name.replace(" ", "-")
-    file = STATE / f"{label}.json"
-    state = State(commit_id(), min(count, suite.limit), seed)
-    if file.exists():
-        known = State(**json.loads(file.read_text()))
-        if (known.commit, known.count, known.seed) == (state.commit, state.count, seed):
-            state = known
-    STATE.mkdir(exist_ok=True)
-    while state.done < state.count:
-        first, size = seed + state.done, min(suite.slice, state.count - state.done)
-        begun = time.monotonic()
-        passed, words = run_slice(suite, first, size)
-        state.seconds += time.monotonic() - begun
-        state.done += size
-        state.lost_by_git += sum(int(lost[1]) for lost in LOST.finditer(words))
-        if not passed:
-            state.failed.append(f"{first}..{first + size - 1}")
-            (STATE / f"{label}.{first}.log").write_text(words)
-        file.write_text(json.dumps(asdict(state)))
-        print(f"{name}: {state.done:,} of {state.count:,}, {len(state.failed)} slices failed", flush=True)
+    suite = SUITES[name]
+    state = known_state(name, State(commit_id(), min(count, suite.limit), seed))
+    todo = [first for first in suite.slices(state) if first not in state.done]
+    begun, before = time.monotonic(), state.seconds
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        running = {pool.submit(run_slice, suite, first, suite.size(state, first)): first for first in todo}
+        for ended in as_completed(running):
+            state.seconds = before + time.monotonic() - begun
+            take_up(name, state, running[ended], *ended.result())
+    finally:
+        pool.shutdown(cancel_futures=True)
     note(name, state)
     return state
 
 
+def known_state(name: str, new: State) -> State:
+    """Give how far this very run was when it was interrupted, else a new one."""
+    file = state_file(name)
+    known = json.loads(file.read_text()) if file.exists() else {}
+    same = all(known.get(key) == getattr(new, key) for key in ("commit", "count", "seed"))
+    return State(**known) if same else new
+
+
+def take_up(name: str, state: State, first: int, passed: bool, words: str) -> None:
+    """Remember how a slice went."""
+    state.done.append(first)
+    state.lost_by_git += sum(int(lost[1]) for lost in LOST.finditer(words))
+    STATE.mkdir(exist_ok=True)
+    if not passed:
+        state.failed.append(f"{first}..{first + SUITES[name].size(state, first) - 1}")
+        state_file(name).with_suffix(f".{first}.log").write_text(words)
+    state_file(name).write_text(json.dumps(asdict(state)))
+    cases = sum(SUITES[name].size(state, each) for each in state.done)
+    print(f"{name}: {cases:,} of {state.count:,}, {len(state.failed)} slices failed", flush=True)
+
+
+def state_file(name: str) -> Path:
+    return STATE / f"{name.replace(' ', '-')}.json"
+
+
 def run_slice(suite: Suite, first: int, size: int) -> tuple[bool, str]:
     """Tell whether all went well, and what the tests said; print how to see a failure again."""
-    seeds = {"COUNT": str(size * suite.factor), "SEED": str(first)}
-    selection = ("-k", suite.keyword, f"tests/vcs/{suite.file}")
+    seeds = {"COUNT": str(size), "SEED": str(first)}
+    selection = ("-k", suite.keyword, f"{suite.directory}/{suite.file}")
+    if suite.in_memory and os.access(MEMORY, os.W_OK):
+        seeds["TMPDIR"] = str(MEMORY)
     done = subprocess.run(
         (sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider",
          "-o", "tmp_path_retention_policy=failed", *selection),
@@ -142,7 +177,7 @@ def commit_id() -> str:
 def note(name: str, state: State) -> None:
     """Put the result into the table of the document; it replaces the same suite's of the same seeds."""
     seeds = f"{state.seed}..{state.seed + state.count - 1}"
-    result = f"failed: {', '.join(state.failed)}" if state.failed else "0 failed"
+    result = f"failed: {', '.join(sorted(state.failed))}" if state.failed else "0 failed"
     result += f"; git itself lost {state.lost_by_git}" if state.lost_by_git else ""
     same = f"| {name} | {state.count:,} | {seeds} |"
     row = f"{same} {state.seconds / 60:.1f} min | {state.commit} | {result} |\n"
