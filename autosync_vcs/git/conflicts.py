@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import IO
+from functools import partial
 
 from autosync_vcs.git.conflict_names import original_name
-from autosync_vcs.git.entries import lookup
+from autosync_vcs.git.entries import lookup, pieces
 from autosync_vcs.git.neutral import neutral
 from autosync_vcs.git.process import Git, stop
 from autosync_vcs.git.repository import Repository, head
@@ -48,7 +48,7 @@ def copies(repository: Repository) -> list[bytes]:
     tip = head(repository).id
     if tip is None:
         return []
-    names = neutral(repository)("ls-tree", "-r", "-z", "--name-only", tip).stdout.split(b"\0")
+    names = pieces(neutral(repository).stream("ls-tree", "-r", "-z", "--name-only", tip))
     return [
         name
         for name in names
@@ -100,7 +100,9 @@ def _versions(git: Git, tip: str, wanted: Collection[_Content]) -> dict[_Content
     with git.start(
         "log", "--no-merges", "--no-renames", "--root", "--raw", "--no-abbrev", "-z", saver, *objects, tip
     ) as process:
-        for version, path, blob in _brought(_fields(process.stdout)):
+        assert process.stdout
+        read = partial(os.read, process.stdout.fileno(), CHUNK_BYTES)
+        for version, path, blob in _brought(pieces(iter(read, b""))):
             elsewhere.setdefault(blob, version)
             if (path, blob) in wanted:
                 found.setdefault((path, blob), version)
@@ -120,15 +122,6 @@ def _brought(fields: Iterator[bytes]) -> Iterator[tuple[Version, bytes, str]]:
         elif words:
             time, _, hosts = words.decode("utf-8", "replace").partition(" ")
             version = Version(hosts.split(",")[0].strip() or None, int(time))
-
-
-def _fields(stream: IO[bytes] | None) -> Iterator[bytes]:
-    rest = b""
-    while stream is not None and (chunk := os.read(stream.fileno(), CHUNK_BYTES)):
-        *whole, rest = (rest + chunk).split(b"\0")
-        yield from whole
-    if rest:
-        yield rest
 
 
 def _lines(git: Git, mine: str, theirs: str) -> tuple[int | None, int | None]:

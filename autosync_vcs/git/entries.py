@@ -21,6 +21,16 @@ def parents(path: bytes) -> Iterator[bytes]:
         end = path.find(b"/", end + 1)
 
 
+def pieces(stream: Iterable[bytes]) -> Iterator[bytes]:
+    """Split what a command prints with ``-z``, without holding all of it."""
+    rest = b""
+    for chunk in stream:
+        *whole, rest = (rest + chunk).split(b"\0")
+        yield from whole
+    if rest:
+        yield rest
+
+
 def lookup(git: Git, treeish: str, names: Iterable[bytes]) -> dict[bytes, tuple[str, str]]:
     """Give the kind and id of those of the names that exist in a tree."""
     names = list(names)

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from autosync_vcs.git import index
-from autosync_vcs.git.entries import parents
+from autosync_vcs.git.entries import parents, pieces
 from autosync_vcs.git.journal import Step
 from autosync_vcs.git.ready import GITLINK
 from autosync_vcs.git.repository import Repository
 
 
 def sparse(repository: Repository, paths: Iterable[bytes]) -> set[bytes]:
-    """Give the paths that the user keeps out of the working copy."""
+    """Give the paths that the user keeps out of the working copy. Holds nothing of the index but these."""
     if not _may_hold_flags(repository):
         return set()
-    tags = index.tags(repository.git())
-    sparse = {path for path, tag in tags.items() if tag in ("S", "s")}
-    if not sparse:
-        return set()
-    inside = {above for path in sparse for above in parents(path)}
-    there = {path for path in paths if path in sparse}
-    new_ones = {
-        path
-        for path in paths
-        if path not in tags and os.path.dirname(path) + b"/" in inside and _is_out(repository, path)
-    }
-    return there | new_ones
+    paths = set(paths)
+    absent = {os.path.dirname(path) + b"/" for path in paths if _is_out(repository, path)}
+    there, beside = set(), set()
+    for path in _sparse_entries(repository):
+        if path in paths:
+            there.add(path)
+        elif absent:
+            beside |= absent.intersection(parents(path))
+    return there | {path for path in paths if os.path.dirname(path) + b"/" in beside}
+
+
+def _sparse_entries(repository: Repository) -> Iterator[bytes]:
+    for line in pieces(repository.git().stream("ls-files", "-v", "-z")):
+        if line[:2] in (b"S ", b"s "):
+            yield line[2:]
 
 
 def _is_out(repository: Repository, path: bytes) -> bool:

@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 from autosync_vcs.driver import Conflict, Held, HeldKind
 from autosync_vcs.git.conflict_names import Claim, Names
-from autosync_vcs.git.entries import Entry, differences, lookup, parents
+from autosync_vcs.git.entries import Entry, differences, lookup, parents, pieces
 from autosync_vcs.git.last_changes import both_hosts, last_changes
 from autosync_vcs.git.neutral import neutral
 from autosync_vcs.git.process import Git, GitFailed
@@ -306,5 +306,5 @@ def _write(
 def _moved_names(index: Git, one: str, other: str, unmerged: Collection[bytes]) -> list[bytes]:
     """Give the names to which git moved what it found in each other's way."""
     moved = re.compile(rb"(.*)~(?:%s|%s)(?:_\d+)?\Z" % (one.encode(), other.encode()), re.DOTALL)
-    listed = index("ls-files", "-z").stdout.split(b"\0")
+    listed = pieces(index.stream("ls-files", "-z"))
     return [name for name in listed if (found := moved.match(name)) and found[1] in unmerged]

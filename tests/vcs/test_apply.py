@@ -345,6 +345,17 @@ def test_paths_outside_a_sparse_checkout_change_only_in_the_index(
     assert is_clean(place)
 
 
+def test_a_new_file_beside_those_that_are_kept_out_comes_where_its_directory_is(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    git(place, "sparse-checkout", "set", "--no-cone", "/*", "!/d/e", "!/d/b.txt")
+    assert (place / "d").exists() is False
+    (place / "d").mkdir()
+    applied(repository, place, coming(elsewhere, place, {"d/n.txt": "n\n", "d/e/n.txt": "n\n"}))
+    assert [path.name for path in (place / "d").iterdir()] == ["n.txt"]
+    assert is_clean(place)
+
+
 def test_a_submodule_is_left_alone(repository: Repository, place: Path, elsewhere: Path) -> None:
     git(elsewhere, "update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},module")
     git(elsewhere, "commit", "-q", "-m", "module")
