@@ -49,6 +49,8 @@ __all__ = [
 
 ORIGIN_VARIABLE = "AUTOSYNC_CONFIG_ORIGIN"
 LIMIT_BYTES = 1024 * 1024
+PROBLEMS_TOLD = 20
+"""More are not read by anybody, and most often the file is not what it was taken for."""
 
 
 class ConfigurationError(UserError):
@@ -64,7 +66,9 @@ class ConfigurationError(UserError):
 
     def __str__(self) -> str:
         more = f" ({len(self.others)} more below)" if self.others else ""
-        return "\n".join((UserError.__str__(self) + more, *self.others))
+        told = self.others[: PROBLEMS_TOLD - 1]
+        untold = [f"and {len(self.others) - len(told)} more"] if len(told) < len(self.others) else []
+        return "\n".join((UserError.__str__(self) + more, *told, *untold))
 
 
 def _place(file: str, problem: Problem) -> str:

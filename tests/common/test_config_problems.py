@@ -38,6 +38,15 @@ def test_all_problems_are_told_together_the_first_line_counting_the_others(home:
     ]
 
 
+def test_of_hundreds_of_problems_as_many_are_told_as_a_person_reads(home: Path) -> None:
+    lines = said(home, GOOD + "".join(f"wrong{number} = 1\n" for number in range(300)))
+    assert len(lines) == 21
+    assert lines[0].endswith("(299 more below)")
+    assert lines[19].startswith("22: [autosync] wrong19 ")
+    assert lines[20] == "and 280 more"
+    assert len(said(home, GOOD + "".join(f"wrong{number} = 1\n" for number in range(20)))) == 20
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
