@@ -102,13 +102,13 @@ class Launcher:
         self._log.info("new configuration: the stages start again")
         self._runner.stop()
 
-    def stop(self, status: int, why: str, said: str = "") -> None:
-        """End all stages in order; a second time: at once. ``said`` is the log's word for ``why``."""
+    def stop(self, status: int, why: str) -> None:
+        """End all stages in order; a second time: at once."""
         if self._exit_status is not None:
             self._runner.kill()
             return
         self._exit_status, self.why, self._reload = status, why, None
-        self._tell(StageExited(stage="launch", pid=os.getpid(), exit_status=status), said or why)
+        self._tell(StageExited(stage="launch", pid=os.getpid(), exit_status=status), why)
         self._runner.stop()
 
     def status(self) -> dict[str, Any]:
@@ -174,8 +174,7 @@ class Launcher:
         if self._was_up or name == "xmpp":
             self._news.take(own(payload))
             return
-        who = f"autosync-{name}"
-        self._loop.call_soon(lambda: self.stop(PERMANENT, f"{who}: {reason}", f"{who} refuses to work"))
+        self._loop.call_soon(lambda: self.stop(PERMANENT, f"autosync-{name}: {reason}"))
 
     def _on_all_up(self) -> None:
         if not self._was_up:

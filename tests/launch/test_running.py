@@ -64,6 +64,7 @@ def test_a_stage_that_refuses_its_configuration_ends_the_start(pipelines: Pipeli
     launcher = pipelines.start()
     assert launcher.ends() == 100
     assert "autosync-vcs: ~/notes: is no repository; git init ~/notes" in launcher.err
+    assert "stopped    autosync-vcs: ~/notes: is no repository; git init ~/notes" in launcher.out
     assert pipelines.order() == ["vcs start"]
 
 
