@@ -269,12 +269,18 @@ class Messenger:
         self.state = XmppState(
             state=state,
             jid=self._config.username,
-            reason=f"{failure.subject}: {failure.reason}" if failure else "",
+            reason=self._reason(failure) if failure else "",
             remedy=failure.remedy if failure else "",
             retry_at=retry_at,
             peers=self._notices.peers if state == "online" else (),
         )
         self._hearing.on_state(self.state)
+
+    def _reason(self, failure: Failure) -> str:
+        """Say why; the account and its domain are named beside it."""
+        account = self._config.username
+        known = failure.subject in {account, account.rpartition("@")[2]}
+        return failure.reason if known else f"{failure.subject}: {failure.reason}"
 
     def _tell(self, failure: Failure, more: str) -> None:
         """Say it once, not at every try that ends in the same way."""

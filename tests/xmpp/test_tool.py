@@ -175,7 +175,7 @@ def test_a_wrong_password_is_one_line_and_a_state_and_a_new_configuration_heals_
     tool = tools(configuration(home, prosody, password="wrong"))
     tool.until(lambda: "refused" in tool.states())
     state = tool.said[-1]
-    assert (state["reason"], state["jid"]) == ("anna@localhost: wrong password", "anna@localhost")
+    assert (state["reason"], state["jid"]) == ("wrong password", "anna@localhost")
     assert "retry_at" not in state
     tool.until(lambda: tool.talk)
     assert tool.talk == [
@@ -216,7 +216,7 @@ def test_a_server_that_is_away_is_tried_again_until_it_is_there(
     server.add_account("anna", PASSWORD)
     tool = tools(configuration(home, server))
     tool.until(lambda: "offline" in tool.states())
-    assert "not reachable" in tool.said[-1]["reason"]
+    assert tool.said[-1]["reason"].startswith("not reachable")
     with server:
         tool.until(lambda: tool.states()[-1] == "online")
     tool.until(lambda: tool.states()[-1] == "offline")
@@ -243,7 +243,7 @@ def test_a_password_command_that_fails_is_one_line(
 ) -> None:
     tool = tools(configuration(home, prosody, password=None, passwordcmd=command))
     tool.until(lambda: "refused" in tool.states())
-    assert tool.said[-1]["reason"] == f"anna@localhost: {reason}"
+    assert tool.said[-1]["reason"] == reason
     tool.until(lambda: tool.talk)
     assert len(tool.talk) == 1
 
