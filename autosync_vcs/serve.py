@@ -11,6 +11,7 @@ from autosync_common.arguments import number
 from autosync_common.config import for_directories, load
 from autosync_common.errors import AutosyncError, UserError
 from autosync_common.host import host_name, this_host
+from autosync_common.paths import home
 from autosync_common.sentences import many, subject
 from autosync_common.settings import Configuration, Repository
 from autosync_common.stage import Stage, options_of
@@ -21,6 +22,8 @@ from autosync_vcs.git.gitdriver import GitDriver
 from autosync_vcs.main import PROGRAM
 from autosync_vcs.service import OFFERS, Service
 from autosync_vcs.worker import Worker
+
+HOME_REMEDY = "a whole home is rarely meant: name a directory in it that is a clone, such as ~/notes"
 
 
 def serve(arguments: Mapping[str, Any]) -> int:
@@ -88,12 +91,19 @@ def dry_run(arguments: Mapping[str, Any]) -> int:
             print(f"  not taken\t{poison.path.decode('utf-8', 'replace')}: {poison.reason}")
         if settings_of(repository, configuration.syncmethod, arguments).network and standing.url:
             commits = (standing.ahead or 0) + bool(found.changes)
-            print(f"{repository.name}: would be pushed: {many(commits, 'commit')} to {standing.url}")
+            what = f"{many(commits, 'commit')} to {standing.url}" if commits else "nothing"
+            print(f"{repository.name}: would be pushed: {what}")
     return 0
 
 
 def open_driver(repository: Repository) -> Driver:
-    return GitDriver(repository.path, repository.vcs, host_name())
+    """Raises ``AutosyncError`` where there is nothing to work on."""
+    try:
+        return GitDriver(repository.path, repository.vcs, host_name())
+    except UserError as error:
+        if "git init" in error.remedy and Path(repository.path).resolve() == home().resolve():
+            raise UserError(error.subject, error.reason, HOME_REMEDY) from None
+        raise
 
 
 def _service(stage: Stage, configuration: Configuration, arguments: Mapping[str, Any]) -> Service:

@@ -34,6 +34,15 @@ def no_repository(host: Host) -> list[str]:
     return ["plain"]
 
 
+def the_home(host: Host) -> list[str]:
+    return ["."]
+
+
+def the_home_as_configured(host: Host) -> list[str]:
+    host.configure("[autosync]\npath = ~\n")
+    return []
+
+
 def bare(host: Host) -> list[str]:
     return [str(host.home.parent / "hub.git")]
 
@@ -113,6 +122,8 @@ WRONG: tuple[tuple[Callable[[Host], list[str]], str], ...] = (
     (missing, "no-such-directory"),
     (file, "not both"),
     (no_repository, "plain"),
+    (the_home, "not a git repository; a whole home is rarely meant"),
+    (the_home_as_configured, "not a git repository; a whole home is rarely meant"),
     (bare, "hub.git"),
     (git_directory, "notes/.git"),
     (below_git_directory, "notes/.git/objects"),

@@ -70,6 +70,13 @@ def test_dry_run_says_what_would_be_done_and_does_nothing(anna: Host) -> None:
     assert by_directory.stdout == answer.stdout
 
 
+def test_dry_run_where_nothing_is_to_be_done_says_so(anna: Host) -> None:
+    answer = anna.autosync("--dry-run")
+    assert answer.returncode == 0, answer.stderr
+    said = answer.stdout.splitlines()[-2:]
+    assert said == ["notes: would be committed: nothing", "notes: would be pushed: nothing"]
+
+
 def doubtful(host: Host, why: str) -> str:
     """Make a repository that must be asked about; give what is said of it."""
     if why == "many":
