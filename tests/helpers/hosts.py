@@ -48,6 +48,8 @@ class Host:
         self.process: subprocess.Popen[bytes] | None = None
         self.within: tuple[str, ...] = ()
         """What comes before the pipeline's command line: a network of its own, for instance."""
+        self._lifeline, self._held = os.pipe()
+        """Whatever ends this process ends the pipeline: only we hold the other end."""
         self.home.mkdir(parents=True)
         (self.home / ".gitconfig").write_text(_GIT_CONFIGURATION)
         self.runtime = Path(tempfile.mkdtemp(prefix="as-"))
@@ -109,11 +111,11 @@ class Host:
             self.process = subprocess.Popen(
                 (*self.within, str(BIN / "autosync"), f"--ready-fd={told}", *arguments),
                 cwd=self.home,
-                env=self.environment,
+                env=self.environment | {"AUTOSYNC_LIFELINE_FD": str(self._lifeline)},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                pass_fds=(told,),
+                pass_fds=(told, self._lifeline),
                 start_new_session=True,
             )
         os.close(told)
@@ -141,6 +143,8 @@ class Host:
         """Leave nothing behind, whatever happened before."""
         with contextlib.suppress(AssertionError):
             self.stop()
+        for descriptor in (self._lifeline, self._held):
+            os.close(descriptor)
         shutil.rmtree(self.runtime, ignore_errors=True)
 
     def words(self) -> str:
