@@ -119,8 +119,12 @@ def removed() -> Iterator[None]:
 
 @contextlib.contextmanager
 def temporary() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="autosync-bench-", ignore_cleanup_errors=True) as directory:
+    """Give a directory that is removed at the end, also where a signal comes while that goes on."""
+    directory = tempfile.mkdtemp(prefix="autosync-bench-")
+    try:
         yield Path(directory)
+    finally:
+        subprocess.Popen(("rm", "-rf", directory), start_new_session=True).wait()
 
 
 def sizes(*fewer: int) -> tuple[int, ...]:
