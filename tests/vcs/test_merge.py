@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from pathlib import Path
@@ -160,7 +161,23 @@ SITUATIONS: dict[str, tuple[Tree, Tree, Tree, dict[str, str]]] = {
                   {"f": "link:c", f"f.conflict-{EARLY_DAY}-BLOB": "link:b"}),
     "names that differ by case": (
         {"k": "k\n"}, {"f": "1\n"}, {"F": "2\n"}, {"k": "k\n", "f": "1\n", "F": "2\n"}),
-    "binary": ({"f": "\x01\x00"}, {"f": "\x01\x00a"}, {"f": "\x01\x00b"}, {}),
+    "renamed and changed, and deleted": (
+        {"f": LINES}, {"f": None, "g": LINES + "x\n"}, {"f": None}, {"g": LINES + "x\n"}),
+    "deleted, and renamed and changed": (
+        {"f": LINES}, {"f": None}, {"f": None, "g": LINES + "x\n"}, {"g": LINES + "x\n"}),
+    "renamed to another case, and changed": (
+        {"f": LINES}, {"f": None, "F": LINES}, {"f": LINES + "x\n"}, {"F": LINES + "x\n"}),
+    "renamed to two other cases": (
+        {"ff": LINES}, {"ff": None, "Ff": LINES}, {"ff": None, "fF": LINES}, {"Ff": LINES, "fF": LINES}),
+    "a directory renamed, a file added to it": (
+        {"d/f": LINES, "d/g": LINES + "g\n"},
+        {"d/f": None, "d/g": None, "e/f": LINES, "e/g": LINES + "g\n"}, {"d/new": "new\n"},
+        {"e/f": LINES, "e/g": LINES + "g\n", "d/new": "new\n"}),
+    "a link deleted and changed": (
+        {"f": "link:a"}, {"f": None}, {"f": "link:b"}, {"f": "link:b"}),
+    "a submodule deleted and moved on": (
+        {"k": "k\n", "m": "module:" + "1" * 40}, {"m": None}, {"m": "module:" + "3" * 40},
+        {"k": "k\n", "m": "module:" + "3" * 40}),
     "two versions of a submodule": (
         {"m": "module:" + "1" * 40}, {"m": "module:" + "2" * 40}, {"m": "module:" + "3" * 40},
         {"m": "module:" + "3" * 40}),
@@ -185,6 +202,59 @@ def test_each_kind_of_conflict_keeps_every_version(
     assert not any("<<<<<<<" in text or "~" in name for name, text in found.items())
     for copy in (copy for conflict in merged.conflicts for copy in conflict.copies):
         assert os.fsdecode(copy) in found
+
+
+@pytest.mark.parametrize("attribute", ["", "f binary", "f -merge", "f -text"])
+def test_of_two_binary_files_both_stay_whole(attribute: str, place: Path, repository: Repository) -> None:
+    base: Tree = {".gitattributes": attribute + "\n", "f": "\x01\x00" + LINES}
+    one, other = fork(place, base, {"f": "\x01\x00a\n" + LINES}, {"f": "\x01\x00" + LINES + "b\n"})
+    merged = both_ways(repository, one, other)
+    (conflict,) = merged.conflicts
+    (copy,) = map(os.fsdecode, conflict.copies)
+    blobs = [git(place, "rev-parse", name) for name in (f"{merged.tree}:f", f"{merged.tree}:{copy}")]
+    assert blobs == [git(place, "rev-parse", f"{commit}:f") for commit in (other, one)]
+
+
+def merged_with(place: Path, repository: Repository, one: str, other: str) -> str:
+    return merge_commit(repository, one, other, both_ways(repository, one, other).tree)
+
+
+@pytest.mark.parametrize("late", [0, 1, 2])
+def test_three_hosts_that_merge_in_any_order_end_with_three_versions_and_no_more(
+    late: int, place: Path, repository: Repository
+) -> None:
+    root = snapshot(place, {"f": "0\n"})
+    dates = [LATE if number == late else EARLY for number in range(3)]
+    hosts = [
+        snapshot(place, {"f": f"{n}\n"}, root, date=date) for n, date in zip("123", dates, strict=True)
+    ]
+    ends = set()
+    for first, second, third in itertools.permutations(hosts):
+        ends.add(merged_with(place, repository, merged_with(place, repository, first, second), third))
+    while len(ends) > 1:  # each brings what it has to the hub, the others merge that
+        one, other, *rest = sorted(ends)
+        ends = {merged_with(place, repository, one, other), *rest}
+    found = files(place, ends.pop())
+    assert sorted(found.values()) == ["1\n", "2\n", "3\n"]
+    assert found["f"] == f"{late + 1}\n"
+
+
+def test_a_union_on_three_hosts_loses_no_line(place: Path, repository: Repository) -> None:
+    root = snapshot(place, {".gitattributes": "log merge=union\n", "log": "0\n"})
+    hosts = [
+        snapshot(place, {".gitattributes": "log merge=union\n", "log": f"0\n{n}\n"}, root, date=EARLY)
+        for n in range(1, 4)
+    ]
+    ends = [
+        merged_with(place, repository, merged_with(place, repository, one, other), third)
+        for one, other, third in itertools.permutations(hosts)
+    ]
+    last = ends[0]
+    for end in ends[1:]:
+        last = merged_with(place, repository, last, end)
+    lines = files(place, last)["log"].split()
+    assert set(lines) == {"0", "1", "2", "3"}
+    assert len(files(place, last)) == 2
 
 
 def test_merging_what_two_hosts_merged_has_nothing_to_do(place: Path, repository: Repository) -> None:
