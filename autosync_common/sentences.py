@@ -126,6 +126,8 @@ def transition(before: VcsState | None, after: VcsState) -> Event | None:
         return Event("paused", after.name, "nothing is committed, pushed or pulled; autosync resume")
     if after.state == "offline" and was != "offline":
         return Event("offline", after.name, f"{after.reason}; commits go on, pushes wait")
+    if _is_outrun(after) and not (before and _is_outrun(before)):
+        return Event("busy", after.name, f"{after.reason}; commits go on, pushes wait")
     if was == "held" and after.state != "held":
         return Event("released", after.name, "goes on")
     if was == "paused" and after.state != "paused":
@@ -136,6 +138,11 @@ def transition(before: VcsState | None, after: VcsState) -> Event | None:
     if new:
         return Event("HELD", after.name, f"{sorted(new)[0]}; not committed, the rest goes on")
     return None
+
+
+def _is_outrun(state: VcsState) -> bool:
+    """Tell whether it waits for its next turn at a remote that answers."""
+    return state.state == "busy" and state.retry_at is not None
 
 
 def held(state: VcsState) -> str:

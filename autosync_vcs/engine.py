@@ -51,7 +51,7 @@ from autosync_vcs.events import (
     Told,
     WentOffline,
 )
-from autosync_vcs.state import LOCAL, NETWORK, Hold, IllegalEvent, Local, Move, Network, State
+from autosync_vcs.state import LOCAL, NETWORK, OUTRUN, Hold, IllegalEvent, Local, Move, Network, State
 
 HOURLY_RESCAN_S = 3600.0
 PENDING_RETRY_S = 1.0
@@ -328,7 +328,7 @@ def _network_end(state: State, event: NetworkEnd, now: float, settings: Settings
     if state.network not in running:
         raise IllegalEvent(f"{type(event).__name__} while {state.network.value}")
     if isinstance(event, PushRejected) and state.rejections + 1 >= REJECTIONS:
-        event, move = WentOffline("the remote changes faster than we can merge"), Move.CUT
+        event, move = WentOffline(OUTRUN), Move.CUT
     state = dataclasses.replace(state, network=NETWORK[state.network, move])
     match event:
         case WentOffline(reason):

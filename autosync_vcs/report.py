@@ -11,7 +11,7 @@ from autosync_common.messages import RepositoryState, VcsState, plain
 from autosync_common.sentences import printable
 from autosync_vcs.driver import Quarantined, Standing
 from autosync_vcs.events import Settings
-from autosync_vcs.state import Hold, Local, Network, State
+from autosync_vcs.state import OUTRUN, Hold, Local, Network, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def differs(one: VcsState, other: object) -> bool:
 
 def _essence(state: VcsState) -> VcsState:
     if state.state == "busy":
-        return dataclasses.replace(state, reason="", pending=0)
+        return dataclasses.replace(state, reason=state.reason if state.retry_at else "", pending=0)
     return dataclasses.replace(state, since=None)
 
 
@@ -84,7 +84,7 @@ def _word(known: State) -> RepositoryState:
     if known.held is not None or known.barred is not None:
         return "held"
     if known.offline_since is not None:
-        return "offline"
+        return "busy" if known.offline_reason == OUTRUN else "offline"
     working = known.local is not Local.IDLE or known.network in {Network.FETCHING, Network.PUSHING}
     wanted = known.dirty or known.rescan or known.integrate or known.push_at is not None
     if working or wanted or not known.recovered:
@@ -98,7 +98,8 @@ def _reason(known: State, hold: Hold | None, word: RepositoryState) -> str:
     if word == "offline":
         return known.offline_reason
     if word == "busy":
-        doing = [known.local.value] * (known.local is not Local.IDLE)
+        doing = [known.offline_reason] * (known.network is Network.OFFLINE)
+        doing += [known.local.value] * (known.local is not Local.IDLE)
         doing += [known.network.value] * (known.network in {Network.FETCHING, Network.PUSHING})
         return ", ".join(doing)
     return ""

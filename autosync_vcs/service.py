@@ -163,14 +163,15 @@ class Service:
         status = DONE
         for worker in self._workers:
             told = worker.status()
-            if told["state"] in {"held", "offline", "paused"}:
+            stopped = told["state"] in {"held", "paused"}
+            if stopped or told.get("retry_at") is not None:
                 reason = told.get("reason") or "nothing was committed or pushed"
                 remedy = told.get("remedy")
                 self._stage.log.warning(
                     "%s %s: %s", worker.name, told["state"].replace("held", "HELD"),
                     f"{reason}; {remedy}" if remedy else reason,
                 )  # fmt: skip
-                status = max(status, TEMPORARY if told["state"] == "offline" else NO)
+                status = max(status, NO if stopped else TEMPORARY)
         return status
 
     def _look_around(self) -> None:

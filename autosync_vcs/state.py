@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from autosync_vcs.driver import HeldKind
 from autosync_vcs.turns import Turn
 
+OUTRUN = "the remote changes faster than we can merge"
+"""Why the network column waits as if offline, though the remote answers."""
+
 
 class IllegalEvent(Exception):
     """The table has no such event in this state; nothing was changed."""

@@ -91,6 +91,8 @@ def state(word: str, **more: object) -> VcsState:
         (state("in step"), state("paused"), "paused"),
         (state("paused"), state("busy"), "resumed"),
         (state("busy"), state("in step"), None),
+        (state("busy"), state("busy", reason="outrun", retry_at=9.0), "busy"),
+        (state("busy", retry_at=9.0), state("busy", reason="outrun", retry_at=19.0), None),
         (state("in step"), state("in step", quarantined=("x: unreadable",)), "HELD"),
     ],
 )

@@ -1,0 +1,36 @@
+"""What is told of a repository in each of its states."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from autosync_common.messages import VcsState
+from autosync_vcs import engine, report
+from autosync_vcs.driver import Standing
+from autosync_vcs.events import PushRejected, Settings, WentOffline
+from autosync_vcs.state import Network, State
+
+NOW, WALL = 1000.0, 5000.0
+PUSHING = State(network=Network.PUSHING, recovered=True, rescan=False, rejections=engine.REJECTIONS - 1)
+
+
+def told(state: State) -> VcsState:
+    standing = Standing("5f3c2ab", "main", "vps:notes.git", 1, 0)
+    return report.state(
+        report.Facts("notes", "/notes", "1", state, Settings(), standing, (), now=NOW, wall=WALL)
+    )
+
+
+def test_a_remote_that_others_keep_changing_is_not_called_away() -> None:
+    outrun = told(engine.apply(PUSHING, PushRejected(), NOW, Settings()))
+    assert (outrun.state, outrun.reason) == ("busy", "the remote changes faster than we can merge")
+    assert outrun.retry_at is not None and outrun.retry_at > WALL
+    assert outrun.since is None
+    assert report.differs(outrun, told(PUSHING))
+
+
+def test_a_remote_that_does_not_answer_is_away_also_during_the_next_try() -> None:
+    away = engine.apply(PUSHING, WentOffline("no route"), NOW, Settings())
+    trying, _ = engine.decide(dataclasses.replace(away, retry_at=NOW), NOW, Settings())
+    assert trying.network is Network.FETCHING
+    assert [(one.state, one.reason) for one in (told(away), told(trying))] == [("offline", "no route")] * 2
