@@ -224,6 +224,8 @@ class Host:
         self._local: events.Step | None = None
         self._network: events.Step | None = None
         self._landings = 0
+        self._head: str | None = None
+        """What HEAD is, as far as the driver told since it began."""
         self.state = State(told=True, rescan_at=self.world.now + engine.HOURLY_RESCAN_S)
         self.driver = GitDriver(str(self.user.place), VcsConfig(), self.name)
         # Times and ids decide who wins a conflict: with the real time no seed would replay a history.
@@ -303,7 +305,7 @@ class Host:
             self.post(events.LocalHeld(held))
             return
         self.post(event)
-        if self.world.chance(0.5):
+        if self.world.chance(0.3):
             self.driver.prepare()
 
     def _local_step(self, step: events.Step | None, disturbed: bool) -> events.Event:
@@ -322,7 +324,7 @@ class Host:
         done = self.driver.commit(paths, settle_s=settle_s, land=land)
         self._landings += done.revision is not None and not land
         self._say(f"committed {'' if paths is None else sorted(paths)} as {done.revision}")
-        head = done.revision or self.driver.standing().head
+        head = self._head = done.revision or self._head
         if not (disturbed or done.pending or done.quarantined) and head:
             made = done.revision is not None
             self.world.seen.append(Committed(self.name, head, files, paths, made, removed))
@@ -343,6 +345,7 @@ class Host:
     def _integrate(self, disturbed: bool) -> events.Event:
         had = self.user.snapshot()
         done = self.driver.integrate()
+        self._head = done.after
         self._say(f"went from {done.before} to {done.after}")
         has = self.user.snapshot()
         if not disturbed and done.before and done.after:
