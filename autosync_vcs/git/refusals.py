@@ -82,13 +82,24 @@ def of_push(stdout: str, stderr: str, at: Place, *, hooked: bool = True) -> Fail
             return of_failure(_BROKE_IN_SILENCE + stderr, at)
         return of_failure(stderr, at)
     summary = refused[0][-1]
+    if re.search(r"no space left|disk quota|out of diskspace|file too large", stderr, re.IGNORECASE):
+        return _hub_is_full(at)
+    lacking = _LACKING.search(stderr)
+    if lacking is not None:
+        return Held(
+            HeldKind.REPOSITORY,
+            f"this repository is damaged: {_cut(lacking[1])}",
+            "git fsck here; another host or the hub may have it",
+        )
+    if "unpacker error" in summary or re.search(_UNSTORED, stderr):
+        words = _remote_words(stderr) or _last_words(stderr)
+        return Held(
+            HeldKind.REFUSED,
+            f"{at.host} cannot store what we push: {words}",
+            "make room there, or mend its permissions",
+        )
     if summary.startswith("[rejected]") or re.search(_RACES, summary):
         return Rejected(summary)
-    if re.search(r"no space left|disk quota|file too large", stderr, re.IGNORECASE):
-        return _hub_is_full(at)
-    if "unpacker error" in summary or "unable to create temporary object" in stderr:
-        words = _remote_words(stderr) or _last_words(stderr)
-        return Held(HeldKind.REFUSED, f"{at.host} cannot store what we push: {words}", "mend it there")
     if summary.startswith("[remote failure]"):
         return of_failure(stderr, at)
     reason = re.sub(r"^\[[^\]]*\]\s*\(?|\)$", "", summary)
@@ -98,6 +109,18 @@ def of_push(stdout: str, stderr: str, at: Place, *, hooked: bool = True) -> Fail
 def hub_refuses(words: str) -> Held:
     return Held(
         HeldKind.REFUSED, f'the hub refuses: "{words}"', "these words are the hub's, see its settings"
+    )
+
+
+def hub_is_locked(stderr: str, at: Place) -> Held | None:
+    """Tell of a lock in the hub; it may be that of another push, or left by one that was killed."""
+    found = re.search(r"^remote: .*Unable to create '(.*\.lock)': File exists", stderr, re.MULTILINE)
+    if found is None:
+        return None
+    return Held(
+        HeldKind.LOCK,
+        f"another git holds {_cut(found[1])} on {at.host}",
+        "it is tried again; if no git is at work there, rm that file",
     )
 
 
@@ -118,6 +141,13 @@ def key_is_locked(agent_answers: bool) -> Held:
     )
 
 
+_LACKING = re.compile(
+    r"^(?:fatal|error): (unable to read [0-9a-f]{40,}|bad tree object .*|"
+    r"(?:loose|packed) object .*corrupt.*|inflate: .*|unable to unpack .*)",
+    re.MULTILINE,
+)
+"""What git says of its own objects; the words of the hub have ``remote:`` before them."""
+_UNSTORED = "unable to create temporary object|couldn't write '.*\\.lock'"
 _PACKING = re.compile(r"^(?:Enumerating|Counting|Compressing|Writing) objects", re.MULTILINE)
 """What git says of its work once the pre-push hook has agreed."""
 _BROKE_IN_SILENCE = "fatal: the remote end hung up\n"
@@ -252,8 +282,8 @@ _ROWS: tuple[tuple[str, Callable[[Place, re.Match[str], str], Failure]], ...] = 
     (r"error: 403", _forbidden),
     (r"dubious ownership in repository at '(.*)'", _hub_of_another),
     (r"does not appear to be a git repository|repository .*not found|error: 404", _no_repository),
-    (r"^remote: .*No space left on device|^remote: .*disk quota", _hub_full),
-    (r"No space left on device|Disk quota exceeded", _disk_full),
+    (r"^remote: .*(?:No space left on device|disk quota|Out of diskspace)", _hub_full),
+    (r"No space left on device|Disk quota exceeded|Out of diskspace", _disk_full),
     (r"fsck error in packed object.*|^error: (object \S+: .*)", _not_accepted),
     (
         r"(inflate: .*|pack .*corrupt.*|did not send all necessary objects.*|"
@@ -270,6 +300,7 @@ _ROWS: tuple[tuple[str, Callable[[Place, re.Match[str], str], Failure]], ...] = 
         r"^(?:error|fatal): .*(?:insufficient permission|Permission denied|Read-only file system)",
         _not_writable,
     ),
+    (r"not our ref (0{40,})", _damaged),
     (r"Could not resolve host", _offline("its address cannot be found")),
     (r"Connection refused|Couldn't connect", _offline("connection refused")),
     (r"No route to host", _offline("no route to it")),

@@ -33,6 +33,8 @@ NO_INDEX = {"GIT_INDEX_FILE": "/nonexistent"}
 
 ASIDE = "refs/autosync/fetched"
 """What git fetched, for the moment that it takes to look at it."""
+LOCKED_IN_A_ROW = 3
+"""A lock in the hub is that of another push at first, which is as good as a race that was lost."""
 
 _NO_SUCH_BRANCH = re.compile(r"couldn't find remote ref|no such remote ref")
 
@@ -103,6 +105,7 @@ class Remote:
         self._reader = reader or Reader(repository)
         self._proof = lean.Proof(repository, self._reader)
         self._half_packs = HalfPacks(repository)
+        self._locked = 0
         self._suits: tuple[object, bool] = (None, False)
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped = False
@@ -200,6 +203,7 @@ class Remote:
             )  # fmt: skip
         except GitFailed as failure:
             raise self._push_meaning(failure) from None
+        self._locked = 0
         if self.known() != revision:  # git does it only where the configured refspec has the branch
             self._repository.git()("update-ref", self.tracking, revision)
 
@@ -267,6 +271,10 @@ class Remote:
     def _push_meaning(self, failure: GitFailed) -> Exception:
         stdout = os.fsdecode(failure.stdout)
         at = self._push_place
+        locked = refusals.hub_is_locked(failure.stderr, at)
+        self._locked = self._locked + 1 if locked else 0
+        if locked is not None and self._locked >= LOCKED_IN_A_ROW:
+            return locked
         hooked = os.access(self._hook, os.X_OK)
         return self._explained(refusals.of_push(stdout, failure.stderr, at, hooked=hooked), at)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,8 @@ COUNT = int(os.environ.get("COUNT", "0"))
 SEED = int(os.environ.get("SEED", "1"))
 CUTS = COUNT or 8
 STALLED_AFTER_S = 1.5
+ENOUGH_S = 60.0
+SLOW_FILES = 150
 SERVERS = ("ssh, proof", "ssh, git", "git", "http")
 MANNERS: tuple[Manner, ...] = ("reset", "close", "stall")
 
@@ -45,6 +47,8 @@ class World:
     far: Path
     driver: GitDriver
     generator: random.Random
+    patience: Callable[[float], None]
+    """Says after how long without progress a transfer is given up."""
     number: int = 0
 
     def news(self, place: Path) -> str:
@@ -61,8 +65,13 @@ class World:
             self.forget_connection()
         upwards = self.generator.random() < 0.4
         after = self.generator.randint(1, total[0 if upwards else 1])
+        self.patience(STALLED_AFTER_S if manner == "stall" else ENOUGH_S)
         self.line.fail_after(up=after if upwards else None, down=None if upwards else after, manner=manner)
         return f"SEED={SEED} case {self.number}: {manner} after {after} bytes {'up' if upwards else 'down'}"
+
+    def heal(self) -> None:
+        self.patience(ENOUGH_S)
+        self.line.heal()
 
     def forget_connection(self) -> None:
         assert self.driver._remote is not None
@@ -87,7 +96,10 @@ def world(
     kind: str = request.param
     if kind.startswith("ssh") and SSHD is None:
         pytest.skip("there is no sshd")
-    monkeypatch.setattr("autosync_vcs.git.transfer.STALL_TIMEOUT_S", STALLED_AFTER_S)
+
+    def patience(limit_s: float) -> None:
+        monkeypatch.setattr("autosync_vcs.git.transfer.STALL_TIMEOUT_S", limit_s)
+
     hub, near, far = make_pair(tmp_path, {"a": "1\n"})
     git(hub, "config", "http.receivepack", "true")
     with ExitStack() as stack:
@@ -98,7 +110,7 @@ def world(
         if kind == "ssh, git":
             git(far, "config", "remote.origin.uploadpack", "git-upload-pack")
         driver = stack.enter_context(closing(GitDriver(str(far), VcsConfig(), "here")))
-        yield World(server, line, hub, near, far, driver, random.Random(f"{SEED}.{kind}"))
+        yield World(server, line, hub, near, far, driver, random.Random(f"{SEED}.{kind}"), patience)
 
 
 def _serve(kind: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
@@ -116,7 +128,7 @@ def _serve(kind: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Serve
 def test_a_fetch_that_is_cut_off_moves_nothing_and_the_next_one_completes(world: World) -> None:
     world.news(world.near)
     git(world.near, "push", "-q", "origin", "main")
-    world.line.heal()
+    world.heal()
     assert world.driver.fetch() == head(world.near)
     world.driver.integrate()
     total = world.line.passed()
@@ -135,7 +147,7 @@ def test_a_fetch_that_is_cut_off_moves_nothing_and_the_next_one_completes(world:
             assert head(world.far, "origin/main") in (known, revision), how
         assert head(world.far) == before, how
         assert world.is_sound(world.far), how
-        world.line.heal()
+        world.heal()
         assert world.driver.fetch() == revision == head(world.far, "origin/main"), how
         eventually(world.nothing_is_left, describe=how)
         world.driver.integrate()
@@ -148,7 +160,7 @@ def test_a_fetch_that_is_cut_off_moves_nothing_and_the_next_one_completes(world:
 @pytest.mark.timeout(0 if COUNT else 110)
 @pytest.mark.parametrize("world", SERVERS, indirect=True)
 def test_a_push_that_is_cut_off_is_all_or_nothing_and_the_next_one_completes(world: World) -> None:
-    world.line.heal()
+    world.heal()
     world.news(world.far)
     world.driver.push()
     total = world.line.passed()
@@ -165,7 +177,7 @@ def test_a_push_that_is_cut_off_is_all_or_nothing_and_the_next_one_completes(wor
         assert head(world.hub, "main") in (before, revision), how
         if head(world.far, "origin/main") == revision:
             assert head(world.hub, "main") == revision, how
-        world.line.heal()
+        world.heal()
         eventually(world.nothing_is_left, describe=how)
         assert world.is_sound(world.hub), how
         with suppress(Rejected):
@@ -177,3 +189,15 @@ def test_a_push_that_is_cut_off_is_all_or_nothing_and_the_next_one_completes(wor
         assert world.is_sound(world.hub), how
         assert try_git(world.far, "fsck", "--no-dangling") == 0, how
     assert cut > CUTS // 4
+
+
+@pytest.mark.parametrize("world", ["ssh, proof", "git"], indirect=True)
+def test_a_transfer_that_takes_long_but_goes_on_is_waited_for(world: World) -> None:
+    world.driver.fetch()
+    revision = commit(
+        world.near, {f"{name}": world.generator.randbytes(1200) for name in range(SLOW_FILES)}
+    )
+    git(world.near, "push", "-q", "origin", "main")
+    world.patience(STALLED_AFTER_S)
+    world.line.slow_down(SLOW_FILES * 1200 // 4)  # some four seconds
+    assert world.driver.fetch() == revision
