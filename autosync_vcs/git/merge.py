@@ -17,6 +17,7 @@ user's own is not run, since another host may not have it: such files are merged
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tempfile
@@ -27,11 +28,14 @@ from typing import NamedTuple
 
 from autosync_vcs.driver import Conflict, Held, HeldKind
 from autosync_vcs.git.conflict_names import Claim, Names
-from autosync_vcs.git.entries import Entry, differences, lookup, parents, pieces
+from autosync_vcs.git.entries import Entry, differences, lookup, parents
 from autosync_vcs.git.last_changes import both_hosts, last_changes
 from autosync_vcs.git.neutral import neutral
+from autosync_vcs.git.neutral_trees import NeutralTrees
+from autosync_vcs.git.objects import Leaf
 from autosync_vcs.git.process import Git, GitFailed
 from autosync_vcs.git.repository import Repository
+from autosync_vcs.git.trees import build
 
 IDENTITY = "autosync"
 ADDRESS = "autosync@localhost"
@@ -82,7 +86,8 @@ def merge(repository: Repository, one: str, other: str, *, allow_unrelated: bool
     outcome.stages.update(_overlooked(git, one, other, outcome))
     if not outcome.stages:
         return Merged(outcome.tree)
-    return _resolved(git, one, other, outcome)
+    with contextlib.closing(NeutralTrees(repository)) as trees:
+        return _resolved(git, trees, one, other, outcome)
 
 
 def merge_commit(repository: Repository, one: str, other: str, tree: str) -> str:
@@ -207,7 +212,7 @@ def _added(changes: Mapping[bytes, tuple[Entry | None, Entry | None]]) -> set[tu
 # What we make of what git could not
 
 
-def _resolved(git: Git, one: str, other: str, outcome: _Outcome) -> Merged:
+def _resolved(git: Git, trees: NeutralTrees, one: str, other: str, outcome: _Outcome) -> Merged:
     changed = {2: last_changes(git, one, other), 3: last_changes(git, other, one)}
     tips = {2: _authored_at(git, one), 3: _authored_at(git, other)}
     unmerged = outcome.stages | _originals(git, one, other, outcome.mixed)
@@ -234,7 +239,9 @@ def _resolved(git: Git, one: str, other: str, outcome: _Outcome) -> Merged:
         copy = names.find(path, claim)
         result[copy] = claim.entry
         conflicts[path].append(copy)
-    tree = _write(git, one, other, outcome.tree, unmerged, result)
+    gone = dict.fromkeys([*unmerged, *_moved_names(trees, one, other, outcome.tree, unmerged)])
+    leaves = {path: Leaf(*entry) for path, entry in result.items()}
+    tree = build(trees, outcome.tree, {**gone, **leaves})
     return Merged(
         tree, tuple(Conflict(path, tuple(copies), hosts[path]) for path, copies in conflicts.items())
     )
@@ -282,29 +289,10 @@ def _authored_at(git: Git, commit: str) -> int:
     return int(git.line("show", "-s", "--format=%at", commit) or "0")
 
 
-def _write(
-    git: Git,
-    one: str,
-    other: str,
-    tree: str,
-    unmerged: Collection[bytes],
-    result: Mapping[bytes, Entry],
-) -> str:
-    """Write the tree that git began with our entries in place of those that it could not merge."""
-    with tempfile.TemporaryDirectory(
-        prefix="merge-", dir=os.path.dirname(os.fsdecode(git.directory))
-    ) as directory:
-        index = git.varied(environment={"GIT_INDEX_FILE": directory + "/index"})
-        index("read-tree", tree)
-        gone = [*unmerged, *_moved_names(index, one, other, unmerged)]
-        lines = [f"0 {'0' * len(tree)}\t".encode() + path for path in gone]
-        lines += [f"{mode} {oid} 0\t".encode() + path for path, (mode, oid) in sorted(result.items())]
-        index("update-index", "-z", "--index-info", input=b"".join(line + b"\0" for line in lines))
-        return index.line("write-tree")
-
-
-def _moved_names(index: Git, one: str, other: str, unmerged: Collection[bytes]) -> list[bytes]:
+def _moved_names(
+    trees: NeutralTrees, one: str, other: str, tree: str, unmerged: Collection[bytes]
+) -> list[bytes]:
     """Give the names to which git moved what it found in each other's way."""
     moved = re.compile(rb"(.*)~(?:%s|%s)(?:_\d+)?\Z" % (one.encode(), other.encode()), re.DOTALL)
-    listed = pieces(index.stream("ls-files", "-z"))
-    return [name for name in listed if (found := moved.match(name)) and found[1] in unmerged]
+    listed = {name for path in unmerged for name in trees.names_beside(tree, path)}
+    return sorted(name for name in listed if (found := moved.match(name)) and found[1] in unmerged)

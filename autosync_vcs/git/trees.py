@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from autosync_vcs.git.objects import TREE_MODE, Leaf, Objects, Tree
+from autosync_vcs.git.objects import TREE_MODE, Leaf, Tree
 
 Changes = Mapping[bytes, Leaf | None]
 """By path from the root: what it shall be, None for what shall be gone."""
@@ -15,7 +15,11 @@ class Trees(Protocol):
     def tree(self, oid: str) -> Tree: ...
 
 
-def build(objects: Objects, base: str | None, changes: Changes) -> str:
+class Builder(Trees, Protocol):
+    def make_tree(self, tree: Tree) -> str: ...
+
+
+def build(objects: Builder, base: str | None, changes: Changes) -> str:
     """Give the tree that is ``base`` (a commit, a tree, None for nothing) with ``changes``."""
     return _built(objects, base, changes) or objects.make_tree({})
 
@@ -31,7 +35,7 @@ def lookup(objects: Trees, base: str, path: bytes) -> Leaf | None:
     return objects.tree(base).get(name)
 
 
-def _built(objects: Objects, base: str | None, changes: Changes) -> str | None:
+def _built(objects: Builder, base: str | None, changes: Changes) -> str | None:
     children = dict(objects.tree(base)) if base else {}
     below: dict[bytes, dict[bytes, Leaf | None]] = {}
     for path, leaf in changes.items():
@@ -47,7 +51,7 @@ def _built(objects: Objects, base: str | None, changes: Changes) -> str | None:
     return objects.make_tree(children) if children else None
 
 
-def _set_directory(objects: Objects, children: dict[bytes, Leaf], name: bytes, changes: Changes) -> None:
+def _set_directory(objects: Builder, children: dict[bytes, Leaf], name: bytes, changes: Changes) -> None:
     """Change what is below a name; a file of that name gives way if anything is to be there."""
     was = children.get(name)
     directory = was.oid if was is not None and was.mode == TREE_MODE else None
