@@ -85,6 +85,23 @@ class Template:
         config.write_text(config.read_text().replace(_URL, str(url)))
 
 
+def run_history(template: Template, directory: Path, seed: int) -> int:
+    """Let a history happen below a directory, and judge it; give the number of conflict copies.
+
+    A failure tells the seed, and leaves the files and a list of what happened, ``said``.
+    """
+    place = directory / str(seed)
+    place.mkdir()
+    world = World(template, place, ("one", "two", "three"), str(seed))
+    try:
+        world.run()
+    except Exception as error:
+        (place / "said").write_text("\n".join(world.said))
+        raise AssertionError(f"COUNT=1 SEED={seed}: {type(error).__name__}: {error}") from error
+    shutil.rmtree(place)
+    return world.conflicts
+
+
 class World:
     """A hub, its hosts, what they tell each other, and what the oracle must know."""
 

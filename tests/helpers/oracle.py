@@ -116,8 +116,11 @@ def check_merge(graph: Graph, merge: str, one: str, other: str) -> int:
             assert is_directory or not blobs, f"{merge}: {path!r} is gone"
         wanted |= {(path, oid) for oid in blobs}
     copies = _copies(result)
-    new = _copies({path: result[path] for path in result.keys() - sides[0].keys() - sides[1].keys()})
+    came = result.keys() - sides[0].keys() - sides[1].keys()
+    new = _copies({path: result[path] for path in came})
+    twice = sum(original_name(path) is not None for path in came) - len(new)
     assert wanted <= copies, f"{merge}: no conflict copy of {sorted(wanted - copies)}"
+    assert not twice, f"{merge}: {twice} conflict copies are there twice"
     spare = new - wanted - _displaced(result, sides)
     assert not spare, f"{merge}: nothing conflicts with {sorted(spare)}"
     _check_deletions(merge, set(result), [set(side) for side in sides], [set(base) for base in bases])
