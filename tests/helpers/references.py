@@ -11,6 +11,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+from autosync_vcs.git.scan import parents
 from tests.helpers.worlds import Environment, World
 
 _NONE: Environment = {}
@@ -54,11 +55,16 @@ class Reference:
             if not self._added():
                 return False
         self.entries = entries(self._world, self.environment)
-        for path in links(self.entries) - links(self.before):
+        for path in (links(self.entries) - links(self.before)) | self._left_below():
             remove = ("update-index", "--force-remove", "--", os.fsdecode(path))
             self._world.git(*remove, environment=self.environment)
             del self.entries[path]
         return True
+
+    def _left_below(self) -> set[bytes]:
+        """Give what was below a file that is left out: to leave out a name is to leave out all below it."""
+        left = (path for path in self.entries if any(parent in self.without for parent in parents(path)))
+        return {path for path in left if self.entries[path].startswith(b"H ")}
 
     def files(self) -> dict[bytes, bytes]:
         """Give the tree of what was added."""
@@ -83,6 +89,7 @@ class Reference:
         return [line[3:] for line in lines if line[1:2] not in b" D" and not line.endswith(b"/")]
 
     def _begin(self) -> None:
+        self._copy.unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
             shutil.copy2(self._kept, self._copy)
             if self.vanished_rules:

@@ -126,7 +126,12 @@ TEXTS = [
 
 PART = b"part"
 """The synced directory, where it is not the whole working copy; nothing replaces that."""
-CALM = {"index.version": "2", "filter.up.clean": "tr a-z A-Z", "filter.up.smudge": "cat"}
+CALM = {
+    "index.version": "2",
+    "core.safecrlf": "false",
+    "filter.up.clean": "tr a-z A-Z",
+    "filter.up.smudge": "cat",
+}
 ALL_CHANGED = "#!/bin/sh\nprintf 'token\\0/\\0'\n"
 """A file system monitor that claims nothing."""
 
@@ -228,7 +233,7 @@ class World:
         return done.stdout
 
     def run(self, *arguments: str, environment: Environment = _NONE) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
+        done = subprocess.run(
             ("git", *arguments),
             cwd=self.place,
             env={**os.environ, **environment},
@@ -237,6 +242,9 @@ class World:
             stdin=subprocess.DEVNULL,
             timeout=60,
         )
+        if done.returncode < 0:  # some commands of git crash in a sparse index, and leave the lock
+            (self.git_dir / "index.lock").unlink(missing_ok=True)
+        return done
 
     def fresh(self) -> set[bytes]:
         """Give the paths changed since the last call."""

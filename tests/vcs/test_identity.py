@@ -45,7 +45,7 @@ def test_the_committed_tree_is_what_git_would_have_made(tmp_path: Path, seed: in
             world.edit(world.random.randrange(1, 8))
             world.fresh()
             commit_and_compare(world, snapshots, tmp_path / "reference", None, limit)
-        assert not said(world, "fsck", "--strict", "--no-dangling", "--no-progress"), "fsck is not silent"
+        assert not unsound(world)
     finally:
         snapshots.close()
 
@@ -88,6 +88,19 @@ def commit_and_compare(
         answer = said(world, *question)
         if covered(b"") and not displaced:
             assert answer == said(world, *question, environment=reference.environment)
+
+
+def unsound(world: World) -> list[bytes]:
+    """Give what git finds wrong with what HEAD holds.
+
+    Some commands of git leave a tree that is unsound behind, used by nothing, in a sparse index.
+    """
+    checked = world.run("fsck", "--strict", "--no-dangling", "--no-progress")
+    lines = [line for line in (checked.stdout + checked.stderr).splitlines() if line[:8] != b"notice: "]
+    held = set(world.git("rev-list", "--objects", "--all", "--no-object-names").split()) if lines else set()
+    return [
+        line for line in lines if not line.startswith(b"error in tree ") or line.split()[3][:-1] in held
+    ]
 
 
 def commit(world: World, snapshots: Snapshots, paths: set[bytes] | None) -> Committed:
