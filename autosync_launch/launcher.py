@@ -25,6 +25,7 @@ from autosync_common.sentences import Event, event
 from autosync_common.settings import Configuration
 from autosync_common.stage import Stage
 from autosync_launch.children import Lifeline
+from autosync_launch.filter_check import FilterCheck
 from autosync_launch.news import News, own
 from autosync_launch.overview import Overview, to_json
 from autosync_launch.pipeline import Stage as Planned
@@ -63,6 +64,7 @@ class Launcher:
         self._stage, self._loop, self._news = stage, stage.loop, news
         self._prepare, self._endpoint, self._log = prepare, endpoint, log
         self._watchdog = Watchdog(stage, lambda name: endpoint(name, "ctl"))
+        self._filter_check = FilterCheck(stage, endpoint("coalesce", "ctl"), self._on_filter)
         self._question = Question(self._loop, self._confirm)
         self._heard: dict[str, Subscriber] = {}
         self._lifeline = Lifeline()
@@ -157,6 +159,8 @@ class Launcher:
 
     def _on_ready(self, name: str, pid: int, again: bool) -> None:
         self._watchdog.forget(name)
+        if name == "coalesce":
+            self._filter_check.begin(self._configuration)
         payload = StageReady(stage=name, pid=pid)
         self._stage.publish(payload)
         said = event(own(payload), {}, again=again)
@@ -175,6 +179,15 @@ class Launcher:
             self._news.take(own(payload))
             return
         self._loop.call_soon(lambda: self.stop(PERMANENT, f"autosync-{name}: {reason}"))
+
+    def _on_filter(self, trouble: str) -> None:
+        """Tell once that the filter is of no use; status shows it until it gives something."""
+        if trouble and self._runner.trouble("coalesce", trouble):
+            self._log.warning("autosync-coalesce: %s", trouble)
+            payload = StageReady(stage="coalesce", pid=self._runner.view("coalesce", None).pid or 0)
+            self._news.tell(own(payload), Event("HELD", "-", f"autosync-coalesce: {trouble}"))
+        elif self._runner.trouble("coalesce", trouble):
+            self._news.changed()
 
     def _on_all_up(self) -> None:
         if not self._was_up:

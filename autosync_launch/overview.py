@@ -33,7 +33,7 @@ class StageView:
     frozen_since: float | None = None
     """Since when it has not answered, UTC seconds."""
     reason: str = ""
-    """The last thing it said before it ended."""
+    """The last thing it said before it ended; what is wrong though it is up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,11 @@ def needs(overview: Overview) -> tuple[str, ...]:
     """Give what a person must do something about, a phrase each."""
     found = [f"autosync-{stage.name} failed" for stage in overview.stages if stage.state == "failed"]
     found += [
+        f"autosync-{stage.name} is of no use"
+        for stage in overview.stages
+        if stage.state == "up" and stage.reason
+    ]
+    found += [
         f"autosync-{stage.name} keeps ending"
         for stage in overview.stages
         if stage.state == "restarting" and stage.restarts >= MANY_RESTARTS
@@ -116,7 +121,9 @@ def needs(overview: Overview) -> tuple[str, ...]:
 
 def disturbed(overview: Overview) -> tuple[StageView, ...]:
     """Give the stages that are not simply up."""
-    return tuple(one for one in overview.stages if one.state != "up" or one.frozen_since is not None)
+    return tuple(
+        one for one in overview.stages if one.state != "up" or one.frozen_since is not None or one.reason
+    )
 
 
 def standing(stage: StageView) -> str:

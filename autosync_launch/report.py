@@ -51,6 +51,8 @@ def _stage(stage: StageView, now: float) -> str:
     said = f": {stage.reason}" if stage.reason else ""
     if stage.state == "up" and stage.frozen_since is not None:
         return f"autosync-{stage.name} does not answer since {clock(stage.frozen_since, now)}"
+    if stage.state == "up":
+        return f"autosync-{stage.name} IS OF NO USE{said}"
     if stage.state == "restarting":
         again = f"; again at {clock(stage.retry_at, now)}" if stage.retry_at is not None else ""
         return f"autosync-{stage.name} is down, restarted {many(stage.restarts, 'time')}{again}{said}"

@@ -44,6 +44,8 @@ class _Process:
     retry_at: float | None = None
     was_up: bool = False
     last_words: str = ""
+    trouble: str = ""
+    """What is wrong though it runs."""
 
 
 class Runner:
@@ -80,6 +82,12 @@ class Runner:
         """Kill a stage that runs and does not answer."""
         self._handle(name, Event.FROZEN)
 
+    def trouble(self, name: str, what: str) -> bool:
+        """Note what is wrong with a stage that runs, empty for nothing; tell whether that is new."""
+        process = self._processes[name]
+        before, process.trouble = process.trouble, what
+        return before != what
+
     def look(self) -> None:
         """Notice who has died; to be called after each SIGCHLD."""
         for process in self._processes.values():
@@ -101,7 +109,7 @@ class Runner:
             restarts=self._supervisor.restarts(name),
             retry_at=process.retry_at if state is State.BACKING_OFF else None,
             frozen_since=frozen_since if state is State.UP else None,
-            reason="" if state is State.UP else process.last_words,
+            reason=process.trouble if state is State.UP else process.last_words,
         )
 
     def _handle(self, name: str, event: Event, status: int = 0) -> None:
@@ -138,7 +146,7 @@ class Runner:
             self._hears.failed(step.stage, step.status, process.last_words or f"status {step.status}")
 
     def _spawn(self, name: str, process: _Process) -> None:
-        process.retry_at, process.last_words = None, ""
+        process.retry_at, process.last_words, process.trouble = None, "", ""
         try:
             process.child = Child(
                 process.planned.command,

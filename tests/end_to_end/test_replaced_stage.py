@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -47,6 +48,32 @@ def test_a_command_that_is_no_program_is_told_and_tried_again(anna: Host) -> Non
     said = answer.stdout + answer.stderr
     assert "no-such-coalescer" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_a_filter_that_gives_no_batches_is_told_until_it_gives_some(anna: Host) -> None:
+    if shutil.which("gawk") is None:
+        pytest.skip("gawk is not installed")
+    filters = f"until test -e {anna.home}/go; do sleep 0.1; done; exec gawk -f {EXAMPLES}/coalesce.awk"
+    told_by_polling(anna, 0.5, f"[coalesce]\nmax_wait = 1\ncommand = {filters}\n")
+    anna.start("--yes")
+    eventually(lambda: anna.autosync("status", "-q").returncode == 1, 60.0, anna.words)
+    status = anna.autosync("status").stdout
+    assert "autosync-coalesce IS OF NO USE: `until test -e" in status
+    assert "1 thing needs you." in status
+    (line,) = anna.events("HELD")
+    assert "gave no batch" in line["text"]
+    (anna.home / "go").touch()
+    eventually(lambda: anna.autosync("status", "-q").returncode == 0, 60.0, anna.words)
+    assert len(anna.events("HELD")) == 1
+
+
+@pytest.mark.slow
+def test_a_filter_that_gives_back_what_it_gets_is_told(anna: Host) -> None:
+    told_by_polling(anna, 0.5, "[coalesce]\nmax_wait = 1\ncommand = cat\n")
+    anna.start("--yes")
+    anna.save("a.txt", "1\n")
+    eventually(lambda: "coalesce: `cat` gave no batch" in anna.stderr.read_text(), 60.0, anna.words)
 
 
 def test_a_messenger_of_a_few_lines_of_shell_tells_each_push(polling: Pair) -> None:

@@ -145,6 +145,11 @@ def test_a_repository_without_a_remote_says_that_it_is_only_versioned(home: Path
             "autosync-vcs does not answer since 11:58",
             "busy",
         ),
+        (
+            StageView("coalesce", "up", reason="`cat` gave no batch"),
+            "autosync-coalesce IS OF NO USE: `cat` gave no batch",
+            "attention",
+        ),
     ],
 )
 def test_a_stage_that_is_not_simply_up_has_a_line_above(
