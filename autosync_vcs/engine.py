@@ -173,6 +173,18 @@ def _is_held(state: State) -> bool:
     return state.held is not None and not state.held.probing
 
 
+def _is_probing(state: State) -> bool:
+    return state.held is not None and state.held.probing
+
+
+def _awaits_fetch(state: State, now: float, settings: Settings) -> bool:
+    """Tell whether to look first if the remote still has what could not be brought in."""
+    if not _is_probing(state) or not settings.network or state.barred is not None:
+        return False
+    due = state.fetch_at is not None and state.fetch_at <= now
+    return state.network is Network.FETCHING or (state.network is Network.IDLE and due)
+
+
 def _may_still_commit(state: State) -> bool:
     """Tell whether it is only the bringing in of commits that is held: saves are none the worse for it."""
     return state.recovered and state.held is not None and state.held.applying
@@ -421,7 +433,7 @@ def _begin_local(state: State, now: float, settings: Settings, steps: list[Step]
         return dataclasses.replace(
             state, local=LOCAL[state.local, Move.COMMIT], in_hand=state.dirty, dirty=frozenset()
         )
-    if state.integrate and not _is_held(state):
+    if state.integrate and not _is_held(state) and not _awaits_fetch(state, now, settings):
         steps.append(Integrate())
         return dataclasses.replace(state, local=LOCAL[state.local, Move.APPLY])
     return state
@@ -431,7 +443,7 @@ def _begin_network(state: State, now: float, settings: Settings, steps: list[Ste
     barred = state.barred is not None and not state.barred.probing
     if not settings.network or not state.recovered or state.network is not Network.IDLE or barred:
         return state
-    if state.fetch_at is not None and state.fetch_at <= now and not state.integrate:
+    if state.fetch_at is not None and state.fetch_at <= now and (not state.integrate or _is_probing(state)):
         steps.append(Fetch())
         return dataclasses.replace(
             state,

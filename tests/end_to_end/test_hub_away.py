@@ -130,6 +130,36 @@ def test_a_hub_without_commits_gets_its_branch_from_the_first_push_and_two_first
     polling.settle()
 
 
+def test_what_cannot_be_brought_in_is_told_and_keeps_no_save_from_being_committed(polling: Pair) -> None:
+    anna = polling.anna
+    anna.start("--yes")
+    polling.wait(lambda: state_of(anna)["state"] == "in step")
+    good = polling.hub_head()
+    publish_impossible_name(polling)
+    assert anna.autosync("sync", "--wait=20").returncode == 111
+    polling.wait(lambda: state_of(anna)["state"] == "held")
+    assert "too long a name" in anna.autosync("status").stdout
+    for number in range(3):
+        before = anna.head()
+        anna.save(f"meanwhile-{number}.txt", "1\n")
+        polling.wait(lambda before=before: anna.head() != before)  # type: ignore[misc]
+    assert state_of(anna)["state"] == "held"
+    anna.run_in(polling.hub, "git", "update-ref", "refs/heads/main", good)
+    assert anna.autosync("sync").returncode == 0
+    polling.wait(lambda: polling.hub_head() == anna.head())
+    assert anna.git("status", "--porcelain") == ""
+
+
+def publish_impossible_name(pair: Pair) -> None:
+    """Let the hub's branch have a file with a longer name than Linux takes."""
+    run, hub = pair.anna.run_in, pair.hub
+    blob = run(hub, "git", "hash-object", "-w", "config").stdout.strip()
+    script = f"printf '100644 blob {blob}\\t%0300d\\n' 0 | git mktree"
+    tree = run(hub, "sh", "-c", script).stdout.strip()
+    revision = run(hub, "git", "commit-tree", "-p", "main", "-m", "evil", tree).stdout.strip()
+    run(hub, "git", "update-ref", "refs/heads/main", revision)
+
+
 def hook(pair: Pair, text: str) -> None:
     path = pair.hub / "hooks/pre-receive"
     path.parent.mkdir(exist_ok=True)

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autosync_vcs import engine, turns
@@ -338,10 +338,31 @@ def test_saves_are_committed_while_commits_of_others_cannot_be_brought_in() -> N
     assert driven.post(CommitEnded(True)) == []
     assert driven.state.held is not None
     assert engine.is_drained(driven.state, driven.settings)
-    steps: list[Step] = []
-    while not steps:
-        steps = driven.wait()
-    assert Integrate() not in steps and driven.state.held.reason == "too long a name"
+    assert driven.state.held.reason == "too long a name"
+
+
+def test_the_remote_is_asked_again_before_what_could_not_be_brought_in_is_tried_again() -> None:
+    driven = in_step()
+    driven.post(Announced())
+    driven.post(FetchEnded(True, False))
+    driven.post(LocalHeld(Held(HeldKind.REPOSITORY, "too long a name")))
+    driven.post(CommitEnded(False))
+    assert driven.wait() == [Commit(None, 0.3), Fetch()]
+    assert driven.post(CommitEnded(False)) == []
+    assert driven.post(FetchEnded(True, False)) == [Integrate()]
+    driven.post(IntegrateEnded(True))
+    assert driven.state.held is None
+
+
+def test_what_could_not_be_brought_in_is_tried_again_though_the_remote_is_away() -> None:
+    driven = in_step()
+    driven.post(Announced())
+    driven.post(FetchEnded(True, False))
+    driven.post(LocalHeld(Held(HeldKind.SPACE, "no space")))
+    driven.post(CommitEnded(False))
+    assert driven.wait() == [Commit(None, 0.3), Fetch()]
+    driven.post(CommitEnded(False))
+    assert driven.post(WentOffline("cut")) == [Integrate()]
 
 
 def test_rejections_without_end_become_waiting() -> None:
@@ -448,6 +469,7 @@ END_OF: dict[type[Step], st.SearchStrategy[Event]] = {
 }
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_whatever_happens_the_last_save_is_committed_and_pushed_in_the_end(data: st.DataObject) -> None:
     driven = Driven()
