@@ -47,7 +47,6 @@ from autosync_vcs.git.repository import Repository, head, operation_in_progress
 from autosync_vcs.git.tree_diff import differences
 from autosync_vcs.git.writing import Writer
 
-INDEX_ATTEMPTS = 6
 LOCK_WAIT_S = 10.0
 
 
@@ -160,19 +159,19 @@ class Apply:
         ready = Ready(repository, 0, here, new, self._writer)
         new_index = NewIndex(repository, self._reader, journal, steps, elsewhere)
         checkout.check_space(repository, _files(steps))
-        if new_index.is_slow:
-            at_once(ready.prepare, new_index.prepare)
-        else:
-            ready.prepare()
-            new_index.prepare()
-        crash_point("apply: staged")
-        journal.rounds.append(ready.planned())
-        at_once(lambda: journal.write(repository), ready.sync)
-        crash_point("apply: journal written")
-        with self._undisturbed(journal, new_index, wait_s, is_begun=is_begun) as lock:
-            self._afterwards.rounds(journal, result).swap_in(ready)
-            crash_point("apply: swapped")
-            self._follow(journal, new_index, lock, result)
+        new_index.begin()
+        try:
+            at_once(ready.prepare, new_index.check)
+            crash_point("apply: staged")
+            journal.rounds.append(ready.planned())
+            at_once(lambda: journal.write(repository), ready.sync)
+            crash_point("apply: journal written")
+            with self._undisturbed(journal, wait_s, is_begun=is_begun) as lock:
+                self._afterwards.rounds(journal, result).swap_in(ready)
+                crash_point("apply: swapped")
+                self._follow(journal, new_index, lock, result)
+        finally:
+            new_index.end()
         self._afterwards.clean(journal, result)
         self._afterwards.revisit(result, new)
         return result.applied(steps)
@@ -188,12 +187,10 @@ class Apply:
     # Under the lock
 
     @contextmanager
-    def _undisturbed(
-        self, journal: Journal, new_index: NewIndex, wait_s: float, *, is_begun: bool
-    ) -> Iterator[IndexLock]:
+    def _undisturbed(self, journal: Journal, wait_s: float, *, is_begun: bool) -> Iterator[IndexLock]:
         """Take the lock and look at everything again; where that fails, there is nothing to finish."""
         try:
-            lock = self._current(new_index, wait_s)
+            lock = IndexLock(self._repository, wait_s=wait_s)
             try:
                 self._check(journal)
             except BaseException:
@@ -206,15 +203,6 @@ class Apply:
         with lock:
             crash_point("apply: locked")
             yield lock
-
-    def _current(self, new_index: NewIndex, wait_s: float) -> IndexLock:
-        for _ in range(INDEX_ATTEMPTS):
-            lock = IndexLock(self._repository, wait_s=wait_s)
-            if new_index.is_current():
-                return lock
-            lock.release()
-            new_index.prepare()
-        raise Held(HeldKind.LOCK, "the index changes all the time", "it is tried again")
 
     def _check(self, journal: Journal) -> None:
         """Look once more, now that nobody else's git can begin anything."""

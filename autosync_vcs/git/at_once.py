@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TypeVar
 
+Outcome = TypeVar("Outcome")
 _POOL = ThreadPoolExecutor(4, "at-once")
 
 
@@ -20,3 +22,7 @@ def at_once(first: Callable[[], object], *others: Callable[[], object]) -> None:
         wait(futures)
     for future in futures:
         future.result()
+
+
+def in_background(action: Callable[[], Outcome]) -> Future[Outcome]:
+    return _POOL.submit(action)

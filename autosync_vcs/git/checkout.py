@@ -144,7 +144,8 @@ def write_files(
     """
     os.makedirs(directory)
     index = os.path.join(repository.state_dir, b"stage.index")
-    remove(index)
+    for leftover in (index, index + b".lock"):
+        remove(leftover)
     git = Git(
         directory,
         environment={

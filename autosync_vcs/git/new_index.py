@@ -1,19 +1,22 @@
-"""The index of an apply: what is prepared before the lock, and written once the files are in place.
+"""The index of an apply: begun before the lock, and finished once the files are in place.
 
-Where only files change that the index has already, nothing is prepared: their entries are changed where
-they stand, in one copy of the index, when the files are in place. So nobody waits for a large index before
-they see what came. Else git makes the entries, beside, and refuses what it would not check out.
+Nobody waits for a large index before they see what came. Where only files change that the index has
+already, their entries are changed where they stand, in one copy of the index. Else git makes the entries,
+beside, while files are staged and swapped in; before that it is asked about new names in an index of their
+own, and refuses what it would not check out.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import suppress
 
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git import index, index_flags
+from autosync_vcs.git import checkout, index, index_flags
 from autosync_vcs.git.applied import IndexMoved
+from autosync_vcs.git.at_once import in_background
 from autosync_vcs.git.entries import parents
 from autosync_vcs.git.index_file import NotUnderstood, Patch, TreePatch
 from autosync_vcs.git.journal import Journal, Step
@@ -30,7 +33,7 @@ FEW_DIRECTORIES = 200
 
 
 class NewIndex:
-    """Call ``prepare``; under the lock ``is_current``, and ``finish`` when the files are in place."""
+    """Call ``begin`` and ``check``; ``finish`` under the lock, with the files in place; at last ``end``."""
 
     def __init__(
         self,
@@ -49,38 +52,44 @@ class NewIndex:
         self._steps = steps
         self._elsewhere = elsewhere
         self._trees: Mapping[bytes, TreePatch] | None = None
+        self._begun: Future[index.Prepared] | None = None
         self._beside: index.Prepared | None = None
         self._patched: index.Prepared | None = None
         self._staged: Mapping[bytes, str] = {}
 
-    @property
-    def is_slow(self) -> bool:
-        """Whether ``prepare`` has git read the whole index."""
-        return (
-            self._journal.old is None
-            or bool(self._elsewhere)
-            or len(self._steps) > FEW_ENTRIES
-            or not all(map(_is_change, self._steps))
-            or index_flags.version(self._repository) not in (2, 3)
-        )
-
-    def prepare(self) -> None:
-        """Do what needs no lock; may be done again. Raises ``Held`` where git refuses what comes."""
-        self._trees = None
-        if not self.is_slow:
+    def begin(self) -> None:
+        """Begin with what needs no lock."""
+        if self._may_be_patched():
             with suppress(NotUnderstood):
                 self._trees = self._changed_trees()
                 return
+        self._begun = in_background(self._made_by_git)
+
+    def check(self) -> None:
+        """Raise ``Held`` where git refuses a name that comes."""
+        entries = [
+            index.Entry(step.new.mode, step.new.oid, step.path)
+            for step in self._steps
+            if step.new and not step.old
+        ]
+        if not entries:
+            return
+        path = os.path.join(self._repository.state_dir, b"names.index")
+        for leftover in (path, path + b".lock"):
+            checkout.remove(leftover)
         try:
-            self._beside = self._made_by_git()
+            index.change_with(index.with_index(self._repository, path), self._repository, entries)
         except GitFailed as failure:
             raise Held(
                 HeldKind.REPOSITORY, f"git refuses what came ({failure.reason})", "nothing was changed"
             ) from None
+        finally:
+            checkout.remove(path)
 
-    def is_current(self) -> bool:
-        """Tell whether what is prepared is still made of the index that is there."""
-        return self._beside is None or index.unchanged(self._repository, self._beside)
+    def end(self) -> None:
+        """Wait for what was begun, if nobody wants it any more."""
+        if self._begun is not None:
+            wait([self._begun])
 
     def finish(self, placed: Collection[bytes]) -> None:
         """Write the index beside, now that these files are in place; durably."""
@@ -88,8 +97,9 @@ class NewIndex:
             with suppress(NotUnderstood):
                 self._patched = self._patch(placed, self._trees)
                 return
-        if self._beside is None:
-            self._beside = self._made_by_git()
+        self._beside = self._begun.result() if self._begun else None
+        if self._beside is None or not index.unchanged(self._repository, self._beside):
+            self._beside = self._made_by_git()  # the user's git was quicker
         index_flags.keep_staged(self._repository, self._staged)
         self.kept += self._staged
         self._refresh(self._beside, [step for step in self._steps if step.path in placed and step.new])
@@ -112,6 +122,15 @@ class NewIndex:
         return IndexMoved(prepared.base[:3], after[:3], journal.old, journal.new, touched, unflagged)
 
     # Entries changed where they stand
+
+    def _may_be_patched(self) -> bool:
+        return (
+            self._journal.old is not None
+            and not self._elsewhere
+            and len(self._steps) <= FEW_ENTRIES
+            and all(map(_is_change, self._steps))
+            and index_flags.version(self._repository) in (2, 3)
+        )
 
     def _changed_trees(self) -> dict[bytes, TreePatch]:
         """Give the trees of the directories that change, and of the root, in both commits."""

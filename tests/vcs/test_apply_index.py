@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from autosync_vcs.driver import Held
 from autosync_vcs.git import index
 from autosync_vcs.git.applied import IndexMoved
 from autosync_vcs.git.apply import apply
@@ -148,9 +150,46 @@ def test_the_branch_that_moves_at_the_last_moment_leaves_nothing_to_finish(
 ) -> None:
     new, old = coming(elsewhere, place, CHANGE), head(place)
     mine = commit(place, {"mine": "mine\n"}, "mine")
-    with pytest.raises(Exception, match="the branch moved"):
+    with pytest.raises(Held, match="the branch moved"):
         apply(repository, old, new)
     assert head(place) == mine
     assert not (place / ".git/autosync/apply.json").exists()
     assert not (place / ".git/index.lock").exists()
     assert git(place, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("change", [CHANGE, ALL_KINDS])
+def test_what_the_user_stages_while_files_are_staged_stays_staged(
+    repository: Repository, place: Path, elsewhere: Path, tmp_path: Path, change: Files
+) -> None:
+    smudge = tmp_path / "smudge"
+    smudge.write_text(
+        f'#!/bin/sh\ncd "{place}" && env -u GIT_DIR -u GIT_INDEX_FILE git add mine >&2\ncat\n'
+    )
+    smudge.chmod(0o755)
+    write(elsewhere, {".gitattributes": "a filter=adds\n"})
+    git(elsewhere, "add", "-A")
+    git(elsewhere, "commit", "-qm", "attributes")
+    git(place, "pull", "-q")
+    new = coming(elsewhere, place, change)
+    git(place, "config", "filter.adds.smudge", str(smudge))
+    write(place, {"mine": "mine\n"})
+    apply(repository, head(place), new)
+    assert head(place) == new
+    assert git(place, "status", "--porcelain").splitlines() == ["A  mine"]
+
+
+def test_a_name_that_only_git_knows_to_be_hostile_changes_nothing(
+    repository: Repository, place: Path
+) -> None:
+    blob, old = git(place, "rev-parse", "HEAD:a"), head(place)
+    tree = git(place, "ls-tree", "HEAD") + f"\n100644 blob {blob}\t.git\\config\n"
+    made = subprocess.run(
+        ["git", "mktree"], cwd=place, input=tree, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    new = git(place, "commit-tree", "-p", old, "-m", "hostile", made)
+    with pytest.raises(Held, match="nothing was changed"):
+        apply(repository, old, new)
+    assert head(place) == old
+    assert git(place, "status", "--porcelain") == ""
+    assert not (place / ".git/autosync/apply.json").exists()
