@@ -72,6 +72,8 @@ SUITES: Mapping[str, Suite] = {
     "apply kills": Suite("test_apply_killed.py", "at_any_moment", 25),
     "commit disk full": Suite("test_snapshot_disk.py", "full", 64, limit=64),
     "apply disk full": Suite("test_apply_killed.py", "full_at_any_moment", 64, limit=64),
+    "hub cuts": Suite("test_hub_cuts.py", "cut_off", 20),
+    "hub disk full": Suite("test_hub_disk.py", "full", 64, limit=64),
     "quiet": Suite("test_quiet.py", "quiet", 10, limit=10, directory="tests/end_to_end"),
 }
 

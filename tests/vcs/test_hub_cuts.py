@@ -30,6 +30,8 @@ CUTS = COUNT or 8
 STALLED_AFTER_S = 1.5
 ENOUGH_S = 60.0
 SLOW_FILES = 150
+FEW = 8
+"""Of so few cuts all may come too late."""
 SERVERS = ("ssh, proof", "ssh, git", "git", "http")
 MANNERS: tuple[Manner, ...] = ("reset", "close", "stall")
 
@@ -154,7 +156,7 @@ def test_a_fetch_that_is_cut_off_moves_nothing_and_the_next_one_completes(world:
         total = world.line.passed()
         assert head(world.far) == revision, how
         assert world.is_sound(world.far), how
-    assert cut > CUTS // 4
+    assert cut > CUTS // 4 or CUTS < FEW
 
 
 @pytest.mark.timeout(0 if COUNT else 110)
@@ -188,7 +190,7 @@ def test_a_push_that_is_cut_off_is_all_or_nothing_and_the_next_one_completes(wor
         assert head(world.hub, "main") == revision == head(world.far, "origin/main"), how
         assert world.is_sound(world.hub), how
         assert try_git(world.far, "fsck", "--no-dangling") == 0, how
-    assert cut > CUTS // 4
+    assert cut > CUTS // 4 or CUTS < FEW
 
 
 @pytest.mark.parametrize("world", ["ssh, proof", "git"], indirect=True)
