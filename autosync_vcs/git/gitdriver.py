@@ -284,6 +284,8 @@ class GitDriver:
             after = merge_commit(self.repository, before, theirs, outcome.tree)
             conflicts = outcome.conflicts
         applied = self._applying.apply(self._sharing.ref, before, after)
+        if applied.index is not None:
+            self._snapshots.pulled(applied.index)
         changes = self._told(applied.changes, before, after)
         self._follow(after, changes)
         self._included = theirs

@@ -84,9 +84,13 @@ class IndexFile:
             start = self._starts[patch.path]
             self._edits[start] = _STAT.pack(*_stat_data(patch.seen, int(patch.new.mode, 8)))
             self._edits[start + _STAT.size] = bytes.fromhex(patch.new.oid)
-        for path, oid_at in self._trees() if trees else ():
+        wanted = len(trees)
+        for path, oid_at in self._trees() if wanted else ():
             if path in trees:
                 self._change_id(oid_at, *trees[path])
+                wanted -= 1
+                if not wanted:
+                    break
 
     def write(self, path: bytes, mtime_ns: int) -> None:
         """Write the changed index, with its checksum and this time, synced; also over what was read."""

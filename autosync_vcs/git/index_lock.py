@@ -35,6 +35,7 @@ class IndexLock:
         """
         self._repository = repository
         self._path = os.path.join(repository.git_dir, b"index.lock")
+        self._replaced = os.path.join(repository.state_dir, b"index.replaced")
         self.held = False
         deadline = time.monotonic() + wait_s
         pause_s = FIRST_PAUSE_S
@@ -53,10 +54,18 @@ class IndexLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._replaced)
 
     def replace_index(self, prepared: bytes) -> None:
-        """Rename a prepared index over the index, then drop the lock."""
-        os.replace(prepared, os.path.join(self._repository.git_dir, b"index"))
+        """Rename a prepared index over the index, then drop the lock.
+
+        The old one is freed later: in a large repository that takes longer than all else here.
+        """
+        place = os.path.join(self._repository.git_dir, b"index")
+        with contextlib.suppress(OSError):
+            os.link(place, self._replaced)
+        os.replace(prepared, place)
         crash_point("index: replaced, still locked")
         self.release()
 

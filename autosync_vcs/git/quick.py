@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from autosync_vcs.git import index
+from autosync_vcs.git.applied import IndexMoved
 from autosync_vcs.git.index import Entry
 from autosync_vcs.git.index_file import TreePatch
 from autosync_vcs.git.judging import Limits
@@ -69,8 +70,8 @@ class Quick:
         self._settings: Settings | None = None
 
     def forget(self) -> None:
-        """Read index and configuration again next time."""
-        self._view = self._settings = None
+        """Read the configuration again next time; the index is known by its identity."""
+        self._settings = None
 
     def draft(self, head: str | None, paths: Collection[bytes]) -> Draft:
         """Draft the commit of these paths. Raises ``NotPlain``, ``GitFailed``, ``HelperDied``."""
@@ -96,6 +97,14 @@ class Quick:
         """Take note that the index was changed by what was made here, and by nothing else."""
         if self._view is not None and self._view.seen == before:
             self._view = dataclasses.replace(self._view, seen=after)
+
+    def pulled(self, moved: IndexMoved) -> None:
+        """Take note of what a pull did to the index."""
+        with self._steady:
+            view = self._view
+            if view is not None and (view.seen, view.head) == (moved.before, moved.old):
+                flagged, staged = view.flagged - moved.unflagged, view.staged - moved.touched
+                self._view = View(moved.after, moved.new, flagged, staged)
 
     def refresh(self, head: str | None) -> None:
         """Learn about the index now rather than with the next commit."""

@@ -18,6 +18,7 @@ from autosync_common.messages import Change
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Committed, Held, HeldKind
 from autosync_vcs.git import index
+from autosync_vcs.git.applied import IndexMoved
 from autosync_vcs.git.authorship import Authorship
 from autosync_vcs.git.hooks import Hooks
 from autosync_vcs.git.index import Prepared
@@ -144,6 +145,10 @@ class Snapshots:
     def confirm(self) -> None:
         """Let the next commit take the deletions that are held."""
         self._staging.confirmed = True
+
+    def pulled(self, moved: IndexMoved) -> None:
+        """Take note of what a pull did to the index: the next commit need not look."""
+        self._quick.pulled(moved)
 
     def warm_up(self) -> None:
         """Do now what the next commit would have to wait for; between commits, when there is time."""

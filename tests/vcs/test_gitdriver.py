@@ -15,6 +15,7 @@ import pytest
 from autosync_common.errors import UserError
 from autosync_common.settings import VcsConfig
 from autosync_vcs.driver import Held, HeldKind, Offline, Rejected
+from autosync_vcs.git import index
 from autosync_vcs.git.gitdriver import GitDriver
 from autosync_vcs.git.identity import identity
 from autosync_vcs.git.plan import looks_secret
@@ -507,6 +508,25 @@ def test_a_commit_that_was_pushed_and_could_not_land_comes_back_from_the_hub(
     assert head(hub, "main") == head(one)
     assert contents(one) == {"a.txt": "a\n", "shopping.txt": "milk\n"}
     assert git(one, "status", "--porcelain") == ""
+
+
+def test_a_save_after_a_pull_is_committed_without_another_look_at_the_index(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, one, other = make_pair(tmp_path)
+    here, there = opened(one), opened(other)
+    write(one, {"a.txt": "a\n"})
+    here.commit([b"a.txt"])
+    here.push()
+    write(other, {"shopping.txt": "bread\n"})
+    there.commit([b"shopping.txt"])
+    there.fetch()
+    there.integrate()
+    monkeypatch.setattr(index, "tags", lambda git: pytest.fail("the index was read"))
+    write(other, {"a.txt": "b\n", "b.txt": "b\n"})
+    there.commit([b"a.txt", b"b.txt"])
+    assert git(other, "status", "--porcelain") == ""
+    assert git(other, "show", "HEAD:a.txt") == "b"
 
 
 def test_a_driver_that_is_closed_lands_what_it_gave_away(opened: Open, tmp_path: Path) -> None:
