@@ -36,6 +36,8 @@ from tests.helpers.oracle import (
 from tests.helpers.tokens import LONG, LONG_LINES, Clone, Ledger, describe, pick
 
 STEPS = 30
+LAST_DISTURBANCES = 2
+"""So often for each host after that; most pulls come then."""
 SETTINGS = events.Settings(settle_s=0.0, push_delay_s=0.3, poll_interval_s=1e6, poll_interval_told_s=1e6)
 EPOCH_S = 1_790_000_000
 FAR_S = 1e5
@@ -168,7 +170,7 @@ class World:
     def _become_quiet(self) -> None:
         """Join what is cut off, let nothing get lost any more, and wait."""
         for host in self.hosts:
-            host.is_calm = True
+            host.disturbances = LAST_DISTURBANCES
             host.join()
             host.post(events.Rescan())
             host.post(events.Announced())
@@ -228,8 +230,8 @@ class Host:
         self.world = world
         self.name = place.name
         self.inbox: list[str] = []
-        self.is_calm = False
-        """Whether nobody saves while a step runs."""
+        self.disturbances = STEPS
+        """How often something may yet happen while a step runs."""
         self._link = place.parent / f"hub-of-{self.name}"
         self.join()
         template.copy_clone(place, self._link)
@@ -312,9 +314,11 @@ class Host:
 
     def _run_local(self) -> None:
         step, self._local = self._local, None
-        disturbed = not self.is_calm and self.world.chance(0.25)
+        applies = isinstance(step, events.Integrate)
+        disturbed = self.disturbances > 0 and self.world.chance(0.8 if applies else 0.2)
+        self.disturbances -= disturbed
         try:
-            with self._disturbed() if disturbed else contextlib.nullcontext():
+            with self._disturbed(14 if applies else 6) if disturbed else contextlib.nullcontext():
                 event = self._local_step(step, disturbed)
         except Held as held:
             self._say(f"held: {held.reason}")
@@ -373,10 +377,10 @@ class Host:
         return events.IntegrateEnded(done.after != done.before, done.merged, frozenset(done.dirty))
 
     @contextlib.contextmanager
-    def _disturbed(self) -> Iterator[None]:
+    def _disturbed(self, points: int) -> Iterator[None]:
         """Let something happen at one of the next named points."""
         generator = self.world.generator
-        chosen, passed, thread = generator.randrange(12), 0, threading.get_ident()
+        chosen, passed, thread = generator.randrange(points), 0, threading.get_ident()
 
         def at(name: str) -> None:
             nonlocal passed
