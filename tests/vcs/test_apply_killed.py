@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import random
@@ -15,10 +16,12 @@ from pathlib import Path
 
 import pytest
 
+from autosync_common.settings import VcsConfig
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git import apply as apply_module
 from autosync_vcs.git import checkout
 from autosync_vcs.git.apply import Apply, apply, recover, revisit
+from autosync_vcs.git.gitdriver import GitDriver
 from autosync_vcs.git.journal import Journal
 from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.repository import discover
@@ -203,6 +206,21 @@ def test_killed_while_a_late_save_comes_back_the_next_start_loses_nothing(
     assert (place / "f").read_text() == "theirs\n" + LINES + "late\n"
     assert not Apply(repository).waiting
     assert git(place, "status", "--porcelain").strip() == "M f"
+
+
+@pytest.mark.parametrize("point", ["apply: journal written", "apply: half swapped", "apply: swapped"])
+def test_nothing_is_committed_before_an_interrupted_pull_is_finished(point: str, tmp_path: Path) -> None:
+    situation = Situation(tmp_path)
+    situation.start(point).communicate(timeout=60)
+    assert head(situation.place) == situation.old
+    with contextlib.closing(GitDriver(str(situation.place), VcsConfig(), "here")) as driver:
+        made = driver.commit(None)
+        driver.land()
+    assert made.revision is not None
+    assert git(situation.place, "rev-parse", f"{made.revision}^") == situation.new
+    copies = [change.path for change in made.changes if change.path.startswith("fight.conflict-")]
+    assert {change.path for change in made.changes} == {*UNCOMMITTED, *copies}
+    assert len(copies) == 1
 
 
 def test_a_second_kill_during_the_recovery_does_no_harm(tmp_path: Path) -> None:
