@@ -14,7 +14,9 @@ from autosync_common.naming import shown
 from autosync_common.sentences import clock, duration, many, short
 from autosync_launch.overview import Overview, RepositoryView, StageView, disturbed, needs
 
+COLUMNS = 80
 STATE_WIDTH = 11
+STAGE_INDENT = 4
 SHOWN_QUARANTINED = 3
 ALERT, CALM = "\033[1;31m", "\033[32m"
 PLAIN = "\033[0m"
@@ -25,14 +27,32 @@ def text(overview: Overview, now: float, *, colour: bool = False) -> str:
     names = [*(one.name for one in overview.repositories), "told by", "hosts"]
     width = max(map(len, names)) + 2
     lines = [_head(overview, now), ""]
-    lines += [_stage(stage, now) for stage in disturbed(overview)]
+    lines += [line for stage in disturbed(overview) for line in folded(_stage(stage, now), STAGE_INDENT)]
     for repository in overview.repositories:
         lines += _repository(repository, width, now, colour)
-    lines += ["", *(f"{name:{width}}{said}" for name, said in _around(overview, now))]
+    lines.append("")
+    lines += [
+        line for name, said in _around(overview, now) for line in folded(f"{name:{width}}{said}", width)
+    ]
     wanted = len(needs(overview))
     if wanted:
         lines.append("1 thing needs you." if wanted == 1 else f"{wanted} things need you.")
     return "\n".join(lines)
+
+
+def folded(line: str, indent: int) -> list[str]:
+    """Cut a long line behind clauses; a clause stays whole, so that a command in it can be copied."""
+    lines = []
+    while len(line) > COLUMNS:
+        cut = max(line.rfind("; ", indent + 1, COLUMNS + 1), line.rfind(", ", indent + 1, COLUMNS + 1))
+        if cut < 0:
+            ends = [line.find(mark, indent + 1) for mark in ("; ", ", ")]
+            cut = min((end for end in ends if end >= 0), default=-1)
+        if cut < 0:
+            break
+        lines.append(line[: cut + 1])
+        line = " " * indent + line[cut + 2 :]
+    return [*lines, line]
 
 
 def since(at: float, now: float) -> str:
@@ -63,20 +83,23 @@ def _stage(stage: StageView, now: float) -> str:
 
 def _repository(one: RepositoryView, width: int, now: float, colour: bool) -> Iterator[str]:
     first, said, more = _words(one, now)
-    shown_first = f"{first:{STATE_WIDTH - 1}} "
+    below = width + STATE_WIDTH
+    head, *rest = folded(f"{one.name:{width}}{first:{STATE_WIDTH - 1}} {said}".rstrip(), below)
     if colour:
-        alarming = first == "HELD" or "conflict" in first
-        shown_first = f"{ALERT if alarming else CALM}{shown_first}{PLAIN}"
-    yield f"{one.name:{width}}{shown_first}{said}".rstrip()
+        paint = ALERT if first == "HELD" or "conflict" in first else CALM
+        head = f"{one.name:{width}}{paint}{head[width:below]}{PLAIN}{head[below:]}"
+    yield head
+    yield from rest
     for line in more:
-        yield " " * (width + STATE_WIDTH) + line
+        yield from folded(" " * below + line, below)
     state = one.state
     for index, sentence in enumerate(state.quarantined[:SHOWN_QUARANTINED] if state else ()):
-        yield f"{'':{width}}{'not taken' if index == 0 else '':{STATE_WIDTH}}{sentence}"
+        yield from folded(f"{'':{width}}{'not taken' if index == 0 else '':{STATE_WIDTH}}{sentence}", below)
     if state and len(state.quarantined) > SHOWN_QUARANTINED:
-        yield " " * (width + STATE_WIDTH) + f"and {len(state.quarantined) - SHOWN_QUARANTINED:,} more"
+        yield " " * below + f"and {len(state.quarantined) - SHOWN_QUARANTINED:,} more"
     if one.last is not None:
-        yield f"{'':{width}}{'last':{STATE_WIDTH}}{clock(one.last.at, now)} {one.last.text}"
+        said = f"{clock(one.last.at, now)} {one.last.text}"
+        yield from folded(f"{'':{width}}{'last':{STATE_WIDTH}}{said}", below)
 
 
 def _words(one: RepositoryView, now: float) -> tuple[str, str, tuple[str, ...]]:

@@ -69,9 +69,10 @@ def test_offline_tells_since_when_why_what_waits_and_the_next_try(home: Path) ->
             retry_at=NOW + 60,
         )
     )  # fmt: skip
-    assert rows(view)[2] == (
-        "work     offline    since 11:58: connection timed out; 2 commits to push; next try 12:11"
-    )
+    assert rows(view)[2:4] == [
+        "work     offline    since 11:58: connection timed out; 2 commits to push;",
+        "                    next try 12:11",
+    ]
     assert (word(view), needs(view)) == ("offline", ())
     assert short(view) == "offline work: 2 commits to push since 11:58"
 
@@ -94,6 +95,32 @@ def test_a_stage_that_keeps_ending_needs_a_person(home: Path) -> None:
     assert (word(view), needs(view)) == ("busy", ())
     view = dataclasses.replace(view, stages=(dataclasses.replace(down, restarts=5),))
     assert short(view) == "attention autosync-coalesce keeps ending"
+
+
+def test_a_long_line_is_cut_behind_clauses_and_a_command_in_it_stays_whole(home: Path) -> None:
+    remedy = (
+        "git -C ~/a/rather/long/path/to/the/notes merge --abort, or finish the merge by hand; then wait"
+    )
+    view = overview(
+        state("notes", home, state="held", reason="a merge, " * 9 + "and no end", remedy=remedy)
+    )
+    assert rows(view)[2:7] == [
+        "notes    HELD       a merge, a merge, a merge, a merge, a merge, a merge,",
+        "                    a merge, a merge, a merge, and no end",
+        "                    git -C ~/a/rather/long/path/to/the/notes merge --abort,",
+        "                    or finish the merge by hand; then wait",
+        "",
+    ]
+    endless = "x" * 100
+    view = overview(state("notes", home, state="held", reason=endless))
+    assert rows(view)[2] == f"notes    HELD       {endless}"
+
+
+def test_colour_changes_nothing_else(home: Path) -> None:
+    view = overview(state("notes", home, state="offline", reason="no route, " * 9, since=AT_1158))
+    coloured = text(view, NOW, colour=True)
+    assert "notes    \033[32moffline    \033[0msince 11:58: " in coloured
+    assert coloured.replace("\033[32m", "").replace("\033[0m", "") == text(view, NOW)
 
 
 def test_many_conflicts_do_not_touch_what_is_said_of_them(home: Path) -> None:
@@ -136,7 +163,7 @@ def test_a_repository_without_a_remote_says_that_it_is_only_versioned(home: Path
         ),
         (
             StageView("vcs", "failed", reason="git is too old"),
-            "autosync-vcs FAILED: git is too old; not tried again until the configuration changes",
+            "autosync-vcs FAILED: git is too old;\n    not tried again until the configuration changes",
             "attention",
         ),
         (StageView("vcs", "starting"), "autosync-vcs is starting", "busy"),
@@ -156,7 +183,7 @@ def test_a_stage_that_is_not_simply_up_has_a_line_above(
     home: Path, stage: StageView, said: str, expected: str
 ) -> None:
     view = overview(state("notes", home, state="in step"), stages=(stage, *UP))
-    assert rows(view)[2] == said
+    assert "\n".join(rows(view)[2:]).startswith(f"{said}\n")
     assert word(view) == expected
 
 
@@ -164,11 +191,11 @@ def test_the_messenger_and_the_other_hosts_are_told(home: Path) -> None:
     notes = state("notes", home, state="in step", news_within_s=300.0)
     online = XmppState(state="online", jid="me@jabber.org", peers=("a",))
     view = overview(notes, messenger=online, hosts=(HostView("laptop", AT_1158),))
-    assert rows(view)[-2:] == [
+    assert rows(view)[-3:] == [
         "hosts    desktop (here); laptop heard of 11:58",
-        "told by  xmpp me@jabber.org online, 1 other host there; "
-        "asking the remote, so at most 5 min late",
-    ]  # fmt: skip
+        "told by  xmpp me@jabber.org online, 1 other host there; asking the remote,",
+        "         so at most 5 min late",
+    ]
     refused = XmppState(state="refused", jid="me@jabber.org", reason="wrong password")
     view = dataclasses.replace(view, messenger=refused)
     assert "xmpp me@jabber.org REFUSED: wrong password" in text(view, NOW)
