@@ -12,8 +12,10 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -179,8 +181,8 @@ for line in sys.stdin:
     print("saved", flush=True)
 """
 METHODS = ("inplace", "rename", "held", "mapped", "remove and create")
-LATEST_S = 0.08
-"""A save begins this long after the pull at the latest; the pull takes about half of that."""
+LATEST = 1.2
+"""A save begins before so many times the duration of a pull."""
 
 
 class Saver:
@@ -232,12 +234,28 @@ class Situation(NamedTuple):
         shutil.rmtree(place / ".git/hooks", ignore_errors=True)
         return cls(place, new)
 
-    def race(self, place: Path, number: int, saver: Saver, generator: random.Random) -> Save:
-        """Begin a save of one of the files in a copy."""
+    def copy(self, place: Path) -> None:
         shutil.copytree(self.place, place)
+
+
+class Races:
+    """Saves that begin at a random moment of what runs beside them."""
+
+    def __init__(self, saver: Saver) -> None:
+        self._saver = saver
+        self._duration_s = 0.05
+        """Of the last one, since that depends on how busy the machine is."""
+
+    def run(self, place: Path, number: int, beside: Callable[[], object]) -> Save:
+        generator = random.Random(number)
         path = place / f"f{generator.randrange(FILES)}"
-        save = Save(generator.choice(METHODS), path, f"s{number}", generator.uniform(0.0, LATEST_S))
-        saver.begin(save)
+        delay_s = generator.uniform(0.0, LATEST) * self._duration_s
+        save = Save(generator.choice(METHODS), path, f"s{number}", delay_s)
+        self._saver.begin(save)
+        begun = time.monotonic()
+        beside()
+        self._duration_s = time.monotonic() - begun
+        self._saver.finish()
         return save
 
 
@@ -246,11 +264,11 @@ def test_no_save_is_lost_however_and_whenever_it_races_an_apply(tmp_path: Path) 
     situation = Situation.make(tmp_path)
     place = tmp_path / "copy"
     with closing(Saver()) as saver:
+        races = Races(saver)
         for number in range(SEED, SEED + SAVES):
-            save = situation.race(place, number, saver, random.Random(number))
+            situation.copy(place)
             with closing(GitDriver(str(place), VcsConfig(), "here")) as driver:
-                driver.integrate()
-                saver.finish()
+                save = races.run(place, number, driver.integrate)
                 driver.commit(None)
             how = f"COUNT=1 SEED={number}: {save}"
             assert try_git(place, "merge-base", "--is-ancestor", situation.new, "HEAD") == 0, how
@@ -266,10 +284,11 @@ def test_git_itself_loses_some_of_these_saves(tmp_path: Path) -> None:
     place = tmp_path / "copy"
     lost = 0
     with closing(Saver()) as saver:
+        races = Races(saver)
         for number in range(SEED, SEED + SAVES):
-            save = situation.race(place, number, saver, random.Random(number))
-            try_git(place, "merge", "-q", "--ff-only", situation.new)
-            saver.finish()
+            situation.copy(place)
+            git_merge = partial(try_git, place, "merge", "-q", "--ff-only", situation.new)
+            save = races.run(place, number, git_merge)
             lost += not found_anywhere(place, save.token)
             shutil.rmtree(place)
     print(f"git merge --ff-only lost {lost} of {SAVES} saves")
