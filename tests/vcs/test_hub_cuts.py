@@ -29,7 +29,9 @@ SEED = int(os.environ.get("SEED", "1"))
 CUTS = COUNT or 8
 STALLED_AFTER_S = 1.5
 ENOUGH_S = 60.0
-SLOW_FILES = 150
+SLOW_FILES, SLOW_FILE_BYTES = 150, 1200
+SLOW_S = 10.0
+"""So long a slow transfer takes, twice as long as may pass without progress."""
 FEW = 8
 """Of so few cuts all may come too late."""
 SERVERS = ("ssh, proof", "ssh, git", "git", "http")
@@ -193,13 +195,14 @@ def test_a_push_that_is_cut_off_is_all_or_nothing_and_the_next_one_completes(wor
     assert cut > CUTS // 4 or CUTS < FEW
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", ["ssh, proof", "git"], indirect=True)
 def test_a_transfer_that_takes_long_but_goes_on_is_waited_for(world: World) -> None:
     world.driver.fetch()
     revision = commit(
-        world.near, {f"{name}": world.generator.randbytes(1200) for name in range(SLOW_FILES)}
+        world.near, {f"{name}": world.generator.randbytes(SLOW_FILE_BYTES) for name in range(SLOW_FILES)}
     )
     git(world.near, "push", "-q", "origin", "main")
-    world.patience(STALLED_AFTER_S)
-    world.line.slow_down(SLOW_FILES * 1200 // 4)  # some four seconds
+    world.patience(SLOW_S / 2)
+    world.line.slow_down(int(SLOW_FILES * SLOW_FILE_BYTES / SLOW_S))
     assert world.driver.fetch() == revision
