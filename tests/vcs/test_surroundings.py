@@ -59,6 +59,9 @@ class Serving:
         turn(self.stage.loop, lambda: name in gitbox.tree(self.hub, "main"), 60.0)
 
     def close(self) -> None:
+        quiet: list[object] = []
+        self.worker._local.do(lambda: None, quiet.append, quiet.append)
+        turn(self.stage.loop, lambda: quiet, 30.0)
         self.service.close()
         self.stage.close()
 
