@@ -48,8 +48,11 @@ class Settings:
 
 
 def check_plain(path: bytes, view: View) -> None:
-    """Raise ``NotPlain`` for a name that git may refuse, or of which the index may say something else."""
-    if path in view.flagged or path in view.staged:
+    """Raise ``NotPlain`` for a name that git may refuse, or of which the index may say something else.
+
+    Rules of attributes are not plain either: git obeys those of the index while they are being deleted.
+    """
+    if path in view.flagged or path in view.staged or path.endswith(b".gitattributes"):
         raise NotPlain
     if not is_plain_name(path):
         raise NotPlain

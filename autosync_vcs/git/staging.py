@@ -106,13 +106,13 @@ class Staging:
             rules = self._vanished_rules(git, selection, judged)
             gone = [path for path in judged.remove if path not in rules]
             sparse = _is_sparse(git)
-            if sparse:
-                _remove_as_git(git, gone)
-            else:
+            if not sparse:
                 index.change(self._repository, prepared, (), gone)
             still_moving = self._take(Update(git, sparse=sparse), judged, rules)
             if still_moving:
                 return self.draft(head, selection, settle_s, moving | still_moving)
+            if sparse:
+                _remove_as_git(git, gone)
             if self._hooks and (judged.add or judged.remove):
                 self._hooks.before(git)
             found = self._compared(git, head)
@@ -235,10 +235,15 @@ def _is_sparse(git: Git) -> bool:
 
 
 def _remove_as_git(git: Git, paths: Sequence[bytes]) -> None:
-    """Remove entries, but none outside of a sparse checkout: git takes those not for deleted."""
-    if paths:
+    """Remove entries, but none outside of a sparse checkout: git takes those not for deleted.
+
+    Only after the others were added: what git takes for a repository inside hangs on what it tracks there.
+    What had to make room for these is gone then, and its name may be a directory's.
+    """
+    left = set(paths).intersection(git("ls-files", "-z").stdout.split(b"\0")) if paths else ()
+    if left:
         options = ("--ignore-unmatch", "--pathspec-from-file=-", "--pathspec-file-nul")
-        lines = b"".join(path + b"\0" for path in paths)
+        lines = b"".join(path + b"\0" for path in sorted(left))
         git("rm", "-q", "-f", "--cached", *options, input=lines, allow=(0, 1))
 
 

@@ -8,11 +8,12 @@ import contextlib
 import os
 import shutil
 import stat
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 from autosync_vcs.git.scan import parents
-from tests.helpers.worlds import Environment, World
+from tests.helpers.worlds import Environment, Place
 
 _NONE: Environment = {}
 Leaves = Mapping[bytes, bytes]
@@ -23,7 +24,7 @@ LINK = b" 160000 "
 class Reference:
     """A copy of an index as it is when this is made; new objects are kept apart."""
 
-    def __init__(self, world: World, beside: Path, limit: int | None) -> None:
+    def __init__(self, world: Place, beside: Path, limit: int | None = None) -> None:
         """``limit`` is the size of the largest file that is taken, bytes."""
         shutil.rmtree(beside, ignore_errors=True)
         (beside / "objects").mkdir(parents=True)
@@ -75,13 +76,12 @@ class Reference:
         self._begin()
         excluded = tuple(":(exclude,literal)" + os.fsdecode(path) for path in sorted(self.without))
         paths = ("--", ".", *excluded) if excluded else ()
-        return not self._world.run("add", "-A", *paths, environment=self.environment).returncode
+        return _is_well(self._world.run("add", "-A", *paths, environment=self.environment))
 
     def _refuses(self, path: bytes) -> bool:
         self._begin()
         add = ("--literal-pathspecs", "add", "-f", "--", os.fsdecode(path))
-        done = self._world.run(*add, environment=self.environment)
-        return done.returncode != 0 and b"sparse" not in done.stderr
+        return not _is_well(self._world.run(*add, environment=self.environment))
 
     def _differing(self) -> list[bytes]:
         asked = ("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all")
@@ -107,7 +107,12 @@ class Reference:
         os.utime(self._copy, ns=(later, later))
 
 
-def _size(world: World, path: bytes) -> int:
+def _is_well(done: subprocess.CompletedProcess[bytes]) -> bool:
+    """Tell whether ``git add`` did all it could; what is outside of a sparse checkout is no failure."""
+    return done.returncode == 0 or (done.returncode == 1 and b"outside of your sparse" in done.stderr)
+
+
+def _size(world: Place, path: bytes) -> int:
     """Give the size of a file, 0 for all else."""
     with contextlib.suppress(OSError):
         seen = os.lstat(world.full(path))
@@ -120,13 +125,13 @@ def links(leaves: Leaves) -> set[bytes]:
     return {path for path, words in leaves.items() if LINK in words}
 
 
-def entries(world: World, environment: Environment = _NONE) -> dict[bytes, bytes]:
+def entries(world: Place, environment: Environment = _NONE) -> dict[bytes, bytes]:
     """Give "TAG MODE ID STAGE" by path for an index; the tag is H but for flagged entries."""
     lines = world.git("ls-files", "-s", "-v", "-z", environment=environment).split(b"\0")[:-1]
     return {path: words for words, _, path in (line.partition(b"\t") for line in lines)}
 
 
-def listing(world: World, tree: str, environment: Environment = _NONE) -> dict[bytes, bytes]:
+def listing(world: Place, tree: str, environment: Environment = _NONE) -> dict[bytes, bytes]:
     """Give "MODE TYPE ID" by path for a tree, nothing for a HEAD that has no commit."""
     lines = world.git(
         "ls-tree", "-r", "-z", "--full-tree", tree, environment=environment, ok=tree == "HEAD"
@@ -135,7 +140,7 @@ def listing(world: World, tree: str, environment: Environment = _NONE) -> dict[b
     return {path: words for words, _, path in split}
 
 
-def said(world: World, *question: str, environment: Environment = _NONE) -> bytes:
+def said(world: Place, *question: str, environment: Environment = _NONE) -> bytes:
     """Ask git something that changes nothing; it may complain of a file only that no encoding fits."""
     done = world.run(*question, environment={"GIT_OPTIONAL_LOCKS": "0", **environment})
     complaints = [line for line in done.stderr.splitlines() if b"failed to encode" not in line]

@@ -139,12 +139,43 @@ Environment = Mapping[str, str]
 _NONE: Environment = {}
 
 
-class World:
+class Place:
+    """A working copy, and git as its user calls it."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.git_dir = self.common_dir = place / ".git"
+
+    def full(self, path: bytes) -> bytes:
+        return os.path.join(os.fsencode(self.place), path)
+
+    def git(self, *arguments: str, ok: bool = False, environment: Environment = _NONE) -> bytes:
+        """Run git as the user; ``ok`` lets it fail."""
+        done = self.run(*arguments, environment=environment)
+        assert ok or done.returncode == 0, (arguments, done.stderr)
+        return done.stdout
+
+    def run(self, *arguments: str, environment: Environment = _NONE) -> subprocess.CompletedProcess[bytes]:
+        done = subprocess.run(
+            ("git", *arguments),
+            cwd=self.place,
+            env={**os.environ, **environment},
+            capture_output=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            timeout=60,
+        )
+        if done.returncode < 0:  # some commands of git crash in a sparse index, and leave the lock
+            (self.git_dir / "index.lock").unlink(missing_ok=True)
+        return done
+
+
+class World(Place):
     """A repository that somebody edits at random."""
 
     def __init__(self, place: Path, seed: int) -> None:
+        super().__init__(place)
         self.random = random.Random(seed)
-        self.place = place
         self.touched: set[bytes] = set()
         """Every path that was changed since the last call of ``fresh``."""
         self.waiting: set[bytes] = set()
@@ -226,26 +257,6 @@ class World:
                 file.write(f'[{outer} "{inner}"]\n' if inner else f"[{outer}]\n")
                 file.write(f"\t{key} = {value}\n")
 
-    def git(self, *arguments: str, ok: bool = False, environment: Environment = _NONE) -> bytes:
-        """Run git as the user; ``ok`` lets it fail."""
-        done = self.run(*arguments, environment=environment)
-        assert ok or done.returncode == 0, (arguments, done.stderr)
-        return done.stdout
-
-    def run(self, *arguments: str, environment: Environment = _NONE) -> subprocess.CompletedProcess[bytes]:
-        done = subprocess.run(
-            ("git", *arguments),
-            cwd=self.place,
-            env={**os.environ, **environment},
-            capture_output=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            timeout=60,
-        )
-        if done.returncode < 0:  # some commands of git crash in a sparse index, and leave the lock
-            (self.git_dir / "index.lock").unlink(missing_ok=True)
-        return done
-
     def fresh(self) -> set[bytes]:
         """Give the paths changed since the last call."""
         touched, self.touched = self.touched, set()
@@ -262,9 +273,6 @@ class World:
     def path(self) -> bytes:
         names = NAMES[:RULED] if self.random.random() < 0.5 else NAMES
         return os.path.join(self.random.choice(self._directories), self.random.choice(names))
-
-    def full(self, path: bytes) -> bytes:
-        return os.path.join(os.fsencode(self.place), path)
 
     def files(self) -> list[bytes]:
         found = []
@@ -472,7 +480,8 @@ class World:
         chosen = self.random.choice(choices)
         if "--sparse-index" in chosen and self._is_split():  # git itself spoils an index that is both
             return
-        self.git("sparse-checkout", *chosen, ok=True)
+        if self.run("sparse-checkout", *chosen).returncode < 0:
+            self.git("config", "--worktree", "index.sparse", "false")  # else git crashes from now on
         if self.prefix:
             (self.place / os.fsdecode(PART)).mkdir(exist_ok=True)
 

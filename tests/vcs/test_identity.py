@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,10 @@ from autosync_vcs.git.judging import Limits
 from autosync_vcs.git.repository import discover
 from autosync_vcs.git.scan import Selection, parents
 from autosync_vcs.git.snapshot import Snapshots
+from tests.helpers.gitbox import commit as git_commit
+from tests.helpers.gitbox import git, make_repository, write
 from tests.helpers.references import Leaves, Reference, entries, listing, said
-from tests.helpers.worlds import World
+from tests.helpers.worlds import Place, World
 
 COUNT = int(os.environ.get("COUNT", "12"))
 SEED = int(os.environ.get("SEED", "1"))
@@ -108,6 +111,86 @@ def commit(world: World, snapshots: Snapshots, paths: set[bytes] | None) -> Comm
     assert not snapshots.land(), "a commit is forgotten"
     world.waiting = {bad.path for bad in done.quarantined}
     return done
+
+
+@pytest.mark.parametrize("touched", [(), ("-a.up",), ("z.up",)], ids=["none", "before", "behind"])
+@pytest.mark.parametrize("edited", [("-a.up",), ("z.up",), ("-a.up", "z.up"), ("new.up",)], ids="+".join)
+@pytest.mark.parametrize("by_name", [False, True], ids=["scan", "by name"])
+@pytest.mark.parametrize("rules", [".gitattributes", "d/.gitattributes"])
+def test_deleted_rules_are_obeyed_as_long_as_git_add_obeys_them(
+    tmp_path: Path, touched: tuple[str, ...], edited: tuple[str, ...], rules: str, by_name: bool
+) -> None:
+    directory = Path(rules).parent
+    files = {rules: "*.up filter=up\n"} | {str(directory / name): "low\n" for name in ("-a.up", "z.up")}
+    place = Place(make_repository(tmp_path / "work"))
+    place.git("config", "filter.up.clean", "tr a-z A-Z")
+    git_commit(place.place, files)
+    write(place.place, {rules: None} | {str(directory / name): "changed\n" for name in edited})
+    for name in touched:
+        os.utime(place.place / directory / name, (1, 1))
+    reference = Reference(place, tmp_path / "reference")
+    assert reference.add_all()
+    wanted = reference.files()
+    snapshots = Snapshots(discover(str(place.place)), host="laptop")
+    snapshots.commit(
+        {os.fsencode(name) for name in (*files, str(directory / "new.up"))} if by_name else None
+    )
+    snapshots.close()
+    assert listing(place, "HEAD") == wanted
+
+
+def test_a_name_that_git_leaves_out_is_told_and_the_others_are_committed(tmp_path: Path) -> None:
+    place = make_repository(tmp_path / "work", {"a": "1\n"})
+    write(place, {"d/.GIT": "mine\n", "d/b": "2\n"})
+    snapshots = Snapshots(discover(str(place)), host="laptop")
+    done = snapshots.commit(None)
+    snapshots.close()
+    assert [one.path for one in done.quarantined] == [b"d/.GIT"]
+    assert git(place, "ls-tree", "-r", "--name-only", "HEAD") == "a\nd/b"
+
+
+def test_a_sparse_checkout_that_begins_in_a_linked_worktree_is_obeyed_at_once(tmp_path: Path) -> None:
+    origin = make_repository(tmp_path / "origin", {"d/a": "1\n", "e/b": "1\n"})
+    git(origin, "config", "extensions.worktreeConfig", "true")
+    git(origin, "worktree", "add", "-q", "-b", "linked", str(tmp_path / "work"))
+    place = Place(tmp_path / "work")
+    place.git_dir, place.common_dir = origin / ".git" / "worktrees" / "work", origin / ".git"
+    snapshots = Snapshots(discover(str(place.place)), host="laptop")
+    write(place.place, {"d/a": "2\n"})
+    snapshots.commit({b"d/a"})
+    write(place.place, {"e/b": "2\n"})
+    place.git("sparse-checkout", "set", "--cone", "d")
+    reference = Reference(place, tmp_path / "reference")
+    assert reference.add_all()
+    snapshots.commit({b"e/b"})
+    snapshots.close()
+    assert listing(place, "HEAD") == reference.files()
+
+
+@pytest.mark.parametrize("cone", ["d", "e", "d/sub", "other"])
+@pytest.mark.parametrize("by_name", [False, True], ids=["scan", "by name"])
+def test_files_and_directories_change_places_in_a_sparse_checkout(
+    tmp_path: Path, cone: str, by_name: bool
+) -> None:
+    names = ("d/file", "d/sub/x", "d/sub/y", "e/file", "e/sub/x", "top", "other/x")
+    place = Place(make_repository(tmp_path / "work", dict.fromkeys(names, "1\n")))
+    place.git("sparse-checkout", "set", "--cone", cone)
+    for directory in (place.place / "d", place.place / "e"):
+        shutil.rmtree(directory / "sub", ignore_errors=True)
+        (directory / "file").unlink(missing_ok=True)
+        relative = directory.relative_to(place.place)
+        write(place.place, {f"{relative}/sub": "a file\n", f"{relative}/file/x": "below\n"})
+    write(place.place, {"top": None})
+    write(place.place, {"top/below": "2\n"})
+    reference = Reference(place, tmp_path / "reference")
+    assert reference.add_all()
+    snapshots = Snapshots(discover(str(place.place)), host="laptop")
+    both = {b"d", b"e", b"top", *map(os.fsencode, names)}
+    done = snapshots.commit(both if by_name else None)
+    snapshots.close()
+    assert listing(place, "HEAD") == reference.files()
+    assert entries(place) == reference.entries
+    assert not done.quarantined
 
 
 def clash(path: bytes, other: bytes) -> bool:
