@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -32,3 +33,4 @@ def test_a_pipeline_ends_when_the_demonstration_that_started_it_is_killed(tmp_pa
         starter.kill()
     assert len(pids) == 4
     eventually(lambda: not any(is_alive(int(pid)) for pid in pids), 30.0, f"{pids} in {runtime}")
+    shutil.rmtree(runtime)
