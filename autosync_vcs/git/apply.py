@@ -159,9 +159,10 @@ class Apply:
         ready = Ready(repository, 0, here, new, self._writer)
         new_index = NewIndex(repository, self._reader, journal, steps, elsewhere)
         checkout.check_space(repository, _files(steps))
+        new_index.check()
         new_index.begin()
         try:
-            at_once(ready.prepare, new_index.check)
+            ready.prepare()
             crash_point("apply: staged")
             journal.rounds.append(ready.planned())
             at_once(lambda: journal.write(repository), ready.sync)

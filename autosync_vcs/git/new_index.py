@@ -2,8 +2,8 @@
 
 Nobody waits for a large index before they see what came. Where only files change that the index has
 already, their entries are changed where they stand, in one copy of the index. Else git makes the entries,
-beside, while files are staged and swapped in; before that it is asked about new names in an index of their
-own, and refuses what it would not check out.
+beside, while files are staged and swapped in; before that it is asked about names that are not ordinary, in
+an index of their own, and refuses what it would not check out.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from autosync_vcs.git.entries import parents
 from autosync_vcs.git.index_file import NotUnderstood, Patch, TreePatch
 from autosync_vcs.git.journal import Journal, Step
 from autosync_vcs.git.objects import HelperDied, Leaf
+from autosync_vcs.git.plainness import is_plain_name
 from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.reader import Reader
 from autosync_vcs.git.ready import GITLINK
@@ -30,10 +31,11 @@ from autosync_vcs.git.trees import lookup
 FEW_ENTRIES = 5000
 """Up to so many are changed in the index by ourselves, which is quicker than to let git read it."""
 FEW_DIRECTORIES = 200
+REGULAR = ("100644", "100755")
 
 
 class NewIndex:
-    """Call ``begin`` and ``check``; ``finish`` under the lock, with the files in place; at last ``end``."""
+    """Call ``check`` and ``begin``; ``finish`` under the lock, with the files in place; at last ``end``."""
 
     def __init__(
         self,
@@ -66,23 +68,32 @@ class NewIndex:
         self._begun = in_background(self._made_by_git)
 
     def check(self) -> None:
-        """Raise ``Held`` where git refuses a name that comes."""
+        """Raise ``Held`` where git refuses a name that comes; nobody is asked about ordinary ones."""
         entries = [
             index.Entry(step.new.mode, step.new.oid, step.path)
             for step in self._steps
-            if step.new and not step.old
+            if step.new and not _is_ordinary(step.path, step.new.mode)
         ]
         if not entries:
             return
+        refused = {entry.path for entry in entries} - self._taken_by_git(entries)
+        if refused:
+            name = os.fsdecode(min(refused))
+            raise Held(
+                HeldKind.REPOSITORY, f"git refuses what came (the name {name!r})", "nothing was changed"
+            )
+
+    def _taken_by_git(self, entries: Iterable[index.Entry]) -> set[bytes]:
+        """Give the names that git takes into an index: it leaves others out, or fails."""
         path = os.path.join(self._repository.state_dir, b"names.index")
         for leftover in (path, path + b".lock"):
             checkout.remove(leftover)
+        git = index.with_index(self._repository, path)
         try:
-            index.change_with(index.with_index(self._repository, path), self._repository, entries)
-        except GitFailed as failure:
-            raise Held(
-                HeldKind.REPOSITORY, f"git refuses what came ({failure.reason})", "nothing was changed"
-            ) from None
+            index.change_with(git, self._repository, entries)
+            return set(git("ls-files", "-z").stdout.split(b"\0"))
+        except GitFailed:
+            return set()
         finally:
             checkout.remove(path)
 
@@ -201,6 +212,10 @@ class NewIndex:
                 index.patch(self._repository, prepared, patches)
                 return
         index.refresh(self._repository, prepared, sorted(step.path for step in steps))
+
+
+def _is_ordinary(path: bytes, mode: str) -> bool:
+    return mode in REGULAR and is_plain_name(path) and b"\\" not in path
 
 
 def _is_change(step: Step) -> bool:

@@ -179,16 +179,17 @@ def test_what_the_user_stages_while_files_are_staged_stays_staged(
     assert git(place, "status", "--porcelain").splitlines() == ["A  mine"]
 
 
+@pytest.mark.parametrize(("mode", "name"), [("100644", "x\\.git"), ("120000", ".gitmodules")])
 def test_a_name_that_only_git_knows_to_be_hostile_changes_nothing(
-    repository: Repository, place: Path
+    repository: Repository, place: Path, mode: str, name: str
 ) -> None:
     blob, old = git(place, "rev-parse", "HEAD:a"), head(place)
-    tree = git(place, "ls-tree", "HEAD") + f"\n100644 blob {blob}\t.git\\config\n"
+    tree = git(place, "ls-tree", "HEAD") + f"\n{mode} blob {blob}\t{name}\n"
     made = subprocess.run(
         ["git", "mktree"], cwd=place, input=tree, capture_output=True, text=True, check=True
     ).stdout.strip()
     new = git(place, "commit-tree", "-p", old, "-m", "hostile", made)
-    with pytest.raises(Held, match="nothing was changed"):
+    with pytest.raises(Held, match="git refuses what came"):
         apply(repository, old, new)
     assert head(place) == old
     assert git(place, "status", "--porcelain") == ""
