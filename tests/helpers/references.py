@@ -84,7 +84,14 @@ class Reference:
         return not _is_well(self._world.run(*add, environment=self.environment))
 
     def _differing(self) -> list[bytes]:
-        asked = ("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all")
+        asked = (
+            "status",
+            "--porcelain",
+            "-z",
+            "--no-renames",
+            "--untracked-files=all",
+            "--ignore-submodules=dirty",
+        )
         lines = self._world.git(*asked, environment={"GIT_OPTIONAL_LOCKS": "0"}).split(b"\0")[:-1]
         return [line[3:] for line in lines if line[1:2] not in b" D" and not line.endswith(b"/")]
 
