@@ -194,13 +194,10 @@ class Objects:
             self._helper(command)
 
     def close(self) -> None:
-        """End all helpers; they come back when they are needed."""
-        for helper in self._helpers.values():
+        """End all helpers, from any thread; they come back when they are needed."""
+        helpers, self._helpers = self._helpers, {}
+        for helper in helpers.values():
             helper.end()
-        self._helpers.clear()
-
-    def count(self) -> int:
-        return len(self._helpers)
 
     def _helper(self, command: tuple[str, ...]) -> Helper:
         if command not in self._helpers:
