@@ -37,7 +37,7 @@ DOCUMENT = ROOT / "doc" / "reliability.md"
 MEMORY = Path("/dev/shm")
 BEGIN, END = "<!-- torture: begin -->\n", "<!-- torture: end -->\n"
 HEAD = "| Suite | Cases | Seeds | Time | Commit | Result |\n|---|---|---|---|---|---|\n"
-TOLD = re.compile(r"^(?:FAILED|ERROR) .*|^E .*SEED=.*", re.M)
+TOLD = re.compile(r"^(?:FAILED|ERROR) .*|^(?:E|[ |]*\| \w+:) .*SEED=\d.*", re.M)
 LOST = re.compile(r"git merge --ff-only lost (\d+) of \d+ saves")
 
 
