@@ -69,7 +69,7 @@ class GitDriver:
         )
         self._sharing = Sharing(self.repository, config.branch)
         self._reader = Reader(self.repository)
-        self._applying = Apply(self.repository, self._reader)
+        self._applying = Apply(self.repository, self._reader, self._host)
         self._upkeep = Upkeep(self.repository)
         self._remote: Remote | None = None
         self._adopt: str | None = None
@@ -141,7 +141,7 @@ class GitDriver:
         with self._explained():
             check_settings(self.repository)
             moved = self._snapshots.recover()
-            done = recover(self.repository)
+            done = recover(self.repository, self._host)
             if moved or done is not None:
                 self._copies = Copies(self.repository)
                 self._identity = identity(self.repository, head(self.repository).id)
@@ -327,7 +327,7 @@ class GitDriver:
         """Take up what was written to files that a pull had replaced meanwhile: its paths, its notes."""
         if self._applying.waiting:
             self._snapshots.flush()
-        again = revisit(self.repository)
+        again = revisit(self.repository, self._host)
         if again is None:
             return frozenset(), ()
         notes = tuple(
