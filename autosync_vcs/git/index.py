@@ -39,6 +39,10 @@ class Identity(NamedTuple):
     ctime_ns: int
 
 
+Seen = tuple[int, int, int]
+"""Inode, size and mtime of an index; a rename leaves these alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """An index beside the index; ``base`` is the state that it was copied from, None for no index."""
@@ -134,13 +138,20 @@ def change_with(
 def refresh(repository: Repository, prepared: Prepared, paths: Iterable[bytes]) -> None:
     """Compare these entries with their files, so that git need not read those that are equal.
 
-    Each path must have an entry that is not skip-worktree. A file that differs shows as modified. Where git
-    refuses to look (a directory has become a link just now) it looks for itself later: that only takes time.
+    Each path must have an entry that is not skip-worktree. A file that differs shows as modified. Where
+    git refuses to look (a directory has become a link just now), it looks for itself later.
     """
     lines = b"".join(path + b"\0" for path in paths)
     if lines:
         git = with_index(repository, prepared.path)
-        git("add", "--refresh", "--pathspec-from-file=-", "--pathspec-file-nul", input=lines, allow=(0, 1, 128))
+        git(
+            "add",
+            "--refresh",
+            "--pathspec-from-file=-",
+            "--pathspec-file-nul",
+            input=lines,
+            allow=(0, 1, 128),
+        )
 
 
 def prepare_in_place(

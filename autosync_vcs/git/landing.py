@@ -16,14 +16,13 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git import index
-from autosync_vcs.git.index import Entry, Prepared
-from autosync_vcs.git.index_file import NotUnderstood, Patch, TreePatch
+from autosync_vcs.git.index import Entry, Prepared, Seen
+from autosync_vcs.git.index_file import NotUnderstood, Patch
 from autosync_vcs.git.index_journal import (
     drop_given,
     drop_record,
@@ -33,8 +32,9 @@ from autosync_vcs.git.index_journal import (
     write_record,
 )
 from autosync_vcs.git.index_lock import IndexLock
+from autosync_vcs.git.made import Made, Path, together
 from autosync_vcs.git.mover import Mover
-from autosync_vcs.git.objects import HelperDied, Leaf
+from autosync_vcs.git.objects import HelperDied
 from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.repository import Head, Repository, head
 from autosync_vcs.git.spare import Spare
@@ -42,29 +42,6 @@ from autosync_vcs.git.trouble import lacks_space, no_space
 
 PAUSES_S = (0.0, 0.01, 0.03, 0.1, 0.3)
 """After each attempt that somebody else's change of the index spoilt."""
-
-Seen = tuple[int, int, int]
-"""Inode, size and mtime of an index; a rename leaves these alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Path:
-    """What a commit, or a row of commits, does to a path; ``seen`` is the file that it took."""
-
-    old: Leaf | None
-    new: Leaf | None
-    seen: os.stat_result | None
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A commit, or a row of commits, that the branch does not have yet."""
-
-    old: str
-    new: str
-    paths: Mapping[bytes, Path]
-    trees: Mapping[bytes, TreePatch] | None = None
-    """All those above the paths; None where paths come or go, so that git must work them out."""
 
 
 class Landing:
@@ -295,31 +272,6 @@ class Landing:
             f"{ref} cannot be moved: {words}",
             f"if no git is at work there, rm {os.fsdecode(self._repository.common_dir)}/{ref}.lock",
         )
-
-
-def together(made: Iterable[Made]) -> Made:
-    """Make one of commits that follow each other."""
-    first, *others = made
-    paths, trees, new = dict(first.paths), first.trees, first.new
-    for one in others:
-        new = one.new
-        for path, change in one.paths.items():
-            before = paths.get(path)
-            paths[path] = Path(before.old if before else change.old, change.new, change.seen)
-        trees = _trees_together(trees, one.trees)
-    return Made(first.old, new, paths, trees)
-
-
-def _trees_together(
-    first: Mapping[bytes, TreePatch] | None, second: Mapping[bytes, TreePatch] | None
-) -> Mapping[bytes, TreePatch] | None:
-    if first is None or second is None:
-        return None
-    later = {
-        place: TreePatch(first[place].old if place in first else tree.old, tree.new)
-        for place, tree in second.items()
-    }
-    return {**first, **later}
 
 
 def _patches(paths: Mapping[bytes, Path], *, from_old: bool) -> list[Patch]:

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 
 from autosync_vcs.git import index
 from autosync_vcs.git.applied import IndexMoved
-from autosync_vcs.git.index import Entry
+from autosync_vcs.git.index import Entry, Seen
 from autosync_vcs.git.index_file import TreePatch
 from autosync_vcs.git.judging import Limits
-from autosync_vcs.git.landing import Path, Seen
+from autosync_vcs.git.made import Path
 from autosync_vcs.git.objects import TREE_MODE, HelperDied, Leaf, Objects
 from autosync_vcs.git.plainness import NotPlain, Settings, View, asked_settings, check_plain
 from autosync_vcs.git.quarantine import Quarantine, look_of

@@ -20,13 +20,15 @@ from autosync_vcs.driver import Committed, Held, HeldKind
 from autosync_vcs.git import index
 from autosync_vcs.git.applied import IndexMoved
 from autosync_vcs.git.authorship import Authorship
+from autosync_vcs.git.changes import changes_of
 from autosync_vcs.git.hooks import Hooks
-from autosync_vcs.git.index import Prepared
+from autosync_vcs.git.index import Prepared, Seen
 from autosync_vcs.git.index_journal import complete, drop_record
 from autosync_vcs.git.index_lock import unwritable
 from autosync_vcs.git.judging import Limits
-from autosync_vcs.git.landing import PAUSES_S, Landing, Made, Seen
-from autosync_vcs.git.objects import HelperDied, Leaf, Objects
+from autosync_vcs.git.landing import PAUSES_S, Landing
+from autosync_vcs.git.made import Made
+from autosync_vcs.git.objects import HelperDied, Objects
 from autosync_vcs.git.plainness import NotPlain
 from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.pruning import pruning
@@ -248,7 +250,7 @@ class Snapshots:
 
     def _made(self, draft: Draft, tree: str, at: Head) -> tuple[str, tuple[Change, ...], str]:
         """Make the commit, and prove that all of it is there; give its id, the changes and the message."""
-        changes = tuple(_changes(draft.differences))
+        changes = tuple(changes_of(draft.differences))
         crash_point("commit: tree written")
         revision, message = self._authorship.commit(tree, at.id, changes)
         self._objects.prove([revision, tree, *_blobs(draft.differences)])
@@ -330,31 +332,3 @@ def _device(repository: Repository) -> int | None:
 
 def _blobs(differences: Iterable[Difference]) -> Iterable[str]:
     return (one.new.oid for one in differences if one.new is not None and one.new.mode != "160000")
-
-
-def _changes(differences: Iterable[Difference]) -> Iterable[Change]:
-    """Say what changed; a file that is gone from one place and new in one other was renamed."""
-    gone: dict[Leaf, list[bytes]] = {}
-    new: dict[Leaf, list[bytes]] = {}
-    for one in differences:
-        if one.new is None and one.old is not None:
-            gone.setdefault(one.old, []).append(one.path)
-        elif one.old is None and one.new is not None:
-            new.setdefault(one.new, []).append(one.path)
-    sources = {
-        new[leaf][0]: paths[0]
-        for leaf, paths in gone.items()
-        if len(paths) == 1 and len(new.get(leaf, ())) == 1
-    }
-    moved = set(sources.values())
-    for one in differences:
-        name = os.fsdecode(one.path)
-        if one.path in sources:
-            yield Change(name, "renamed", os.fsdecode(sources[one.path]))
-        elif one.new is None:
-            if one.path not in moved:
-                yield Change(name, "removed")
-        elif one.old is None:
-            yield Change(name, "created")
-        else:
-            yield Change(name, "attributes" if one.old.oid == one.new.oid else "written")

@@ -16,10 +16,10 @@ from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git import index
 from autosync_vcs.git.hooks import Hooks
-from autosync_vcs.git.index import Prepared
+from autosync_vcs.git.index import Prepared, Seen
 from autosync_vcs.git.index_file import TreePatch
 from autosync_vcs.git.judging import Judge, Judged, Limits, guard
-from autosync_vcs.git.landing import Path, Seen
+from autosync_vcs.git.made import Path
 from autosync_vcs.git.objects import Leaf
 from autosync_vcs.git.process import Git, GitFailed
 from autosync_vcs.git.quarantine import Look, Quarantine, look_of
