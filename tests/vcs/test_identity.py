@@ -22,7 +22,7 @@ from tests.helpers.gitbox import git, make_repository, write
 from tests.helpers.references import Leaves, Reference, entries, listing, said
 from tests.helpers.worlds import Place, World
 
-COUNT = int(os.environ.get("COUNT", "12"))
+COUNT = int(os.environ.get("COUNT", "200"))
 SEED = int(os.environ.get("SEED", "1"))
 BURSTS = 2
 TOO_LARGE = 10_000
