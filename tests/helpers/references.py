@@ -82,9 +82,13 @@ class Reference:
 
     def _refuses(self, path: bytes) -> bool:
         self._begin()
-        together = (os.fsdecode(one) for one in (path, *sorted(self.vanished_rules)))
+        rules = (rule for rule in sorted(self.vanished_rules) if not self._is_behind_link(rule))
+        together = (os.fsdecode(one) for one in (path, *rules))
         add = ("--literal-pathspecs", "add", "-A", "-f", "--", *together)
         return not _is_well(self._world.run(*add, environment=self.environment))
+
+    def _is_behind_link(self, path: bytes) -> bool:
+        return any(os.path.islink(self._world.full(parent)) for parent in parents(path))
 
     def _differing(self) -> list[bytes]:
         asked = (
