@@ -1,6 +1,6 @@
 """What git makes of a working copy: ``git add -A && git write-tree`` on a copy of the user's index."""
 
-# ruff: noqa: PTH119
+# ruff: noqa: PTH114, PTH119
 
 from __future__ import annotations
 
