@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git import index
+from autosync_vcs.git.at_once import in_background
 from autosync_vcs.git.index import Entry, Prepared, Seen
 from autosync_vcs.git.index_file import NotUnderstood, Patch
 from autosync_vcs.git.index_journal import (
@@ -181,8 +182,9 @@ class Landing:
             at = Head(self._ref, row.old)
             if self._check() != at:  # which may take a while in a large repository, but not a second time
                 return False
+            whole = in_background(self._is_whole)
             prepared = self._prepared(row)
-            if not self._is_whole():
+            if not whole.result():
                 return False
             if self.move(prepared, at, row.new, lambda: self._follow(made, prepared)):  # noqa: B023 (called at once)
                 return True
