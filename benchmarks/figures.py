@@ -109,7 +109,7 @@ def pipelines(more: str = "", files: int = FILES_BEFORE) -> Iterator[tuple[Host,
         account = server.add_account("team", "only for measuring")
         stack.enter_context(server)
         for host in (one, other):
-            stack.callback(host.close)
+            stack.callback(host.stop)
             hosts.told_by_xmpp(host, account, "only for measuring", server.port, server.cafile, more)
             host.start("--yes")
         for number in range(FILES_BEFORE):
