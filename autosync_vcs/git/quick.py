@@ -166,6 +166,10 @@ class Quick:
             del plan.hash[path]
         if len(plan.gone) > REMOVED_AT_MOST:
             raise NotPlain
+        if any(
+            not os.path.lexists(os.path.join(self._repository.top, one.path)) for one in self._rules(plan)
+        ):
+            raise NotPlain  # git obeys a rule that was removed until that is committed, too
         plan.converts = settings.converts or any(
             settings.attributes.may_convert(path) for path in plan.hash
         )

@@ -576,3 +576,14 @@ def children_in(place: Path) -> list[str]:
         except OSError:
             continue
     return [words for words in found if words]
+
+
+def test_a_rule_that_was_removed_counts_until_that_is_committed_as_with_git(tmp_path: Path) -> None:
+    place = make_repository(tmp_path / "notes")
+    git(place, "config", "filter.up.clean", "tr a-z A-Z")
+    commit(place, {".gitattributes": "*.up filter=up\n", "a.up": "one\n"}, "first")
+    snapshots = snapshots_of(place)
+    write(place, {".gitattributes": None, "a.up": "two\n"})
+    snapshots.commit([b"a.up"])
+    assert git(place, "show", "HEAD:a.up") == "TWO"
+    snapshots.close()
