@@ -10,6 +10,7 @@ from typing import NamedTuple
 from autosync_common.messages import Change
 from autosync_vcs.driver import Conflict
 from autosync_vcs.git.journal import Step
+from autosync_vcs.git.look import Signature
 
 
 class Displaced(NamedTuple):
@@ -62,7 +63,8 @@ class Result:
     conflicts: list[Conflict] = field(default_factory=list)
     kept: list[bytes] = field(default_factory=list)
     dirty: set[bytes] = field(default_factory=set)
-    placed: set[bytes] = field(default_factory=set)
+    placed: dict[bytes, Signature] = field(default_factory=dict)
+    """What each file looked like that was put in place."""
     displaced: list[Displaced] = field(default_factory=list)
     index: IndexMoved | None = None
 

@@ -165,7 +165,7 @@ class Apply:
             ready.prepare()
             crash_point("apply: staged")
             journal.rounds.append(ready.planned())
-            at_once(lambda: journal.write(repository), ready.sync)
+            journal.write(repository, ready.sync)
             crash_point("apply: journal written")
             with self._undisturbed(journal, wait_s, is_begun=is_begun) as lock:
                 self._afterwards.rounds(journal, result).swap_in(ready)

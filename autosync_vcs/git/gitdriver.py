@@ -168,7 +168,7 @@ class GitDriver:
 
     def land(self) -> bool:
         with self._explained():
-            return not self._snapshots.land()
+            return self._snapshots.land()
 
     def confirm(self) -> None:
         """Let the next commit take the deletions that are held."""
@@ -178,7 +178,7 @@ class GitDriver:
         with self._explained():
             remote = self._find_remote()
             self._ready()
-            forgotten = self._snapshots.land()
+            landed = self._snapshots.land()
             if self._adopt is not None and remote is not None:
                 self._sharing.adopt(self._adopt, remote)
                 self._adopt = None
@@ -187,7 +187,9 @@ class GitDriver:
             done = Integrated(before, before)
             if theirs is not None and before != theirs:
                 done = self._brought_to(before, theirs)
-            return dataclasses.replace(done, dirty=(*done.dirty, *forgotten)) if forgotten else done
+            if not landed:
+                done = dataclasses.replace(done, dirty=(*done.dirty, *self._snapshots.forgotten()))
+            return done
 
     # The network half
 
@@ -326,7 +328,7 @@ class GitDriver:
     def _revisited(self) -> tuple[frozenset[bytes], tuple[str, ...]]:
         """Take up what was written to files that a pull had replaced meanwhile: its paths, its notes."""
         if self._applying.waiting:
-            self._snapshots.flush()
+            self._snapshots.land()
         again = revisit(self.repository, self._host)
         if again is None:
             return frozenset(), ()

@@ -159,8 +159,8 @@ def prepare_in_place(
 ) -> Prepared:
     """Prepare an index in which only entries that exist are changed, without git.
 
-    It is not written before ``patch`` or ``write``. Raises ``NotUnderstood`` for an index, or an entry,
-    that only git can change.
+    It is not written before ``write``. Raises ``NotUnderstood`` for an index, or an entry, that only git
+    can change.
     """
     source = index_path(repository)
     base = identity(source)
@@ -182,12 +182,12 @@ def write(prepared: Prepared) -> None:
 
 
 def patch(repository: Repository, prepared: Prepared, patches: Collection[Patch]) -> None:
-    """Give entries of a prepared index the stat data of their files. Raises ``NotUnderstood``."""
-    if prepared.unwritten is not None:
-        prepared.unwritten.set(patches, {})
-        write(prepared)
-        return
-    beside = identity(prepared.path)
+    """Give entries of a prepared index the stat data of their files. Raises ``NotUnderstood``.
+
+    git made it younger than the index that it comes from: it is as old again, so that whatever is saved
+    from now on is compared by content.
+    """
+    beside = prepared.base or identity(prepared.path)
     assert beside is not None
     file = IndexFile(prepared.path, repository.object_format)
     file.set(patches, {})

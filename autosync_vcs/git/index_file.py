@@ -20,7 +20,7 @@ import stat
 import struct
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from io import FileIO
 from typing import NamedTuple
 
@@ -67,8 +67,6 @@ class IndexFile:
         self._object_format = object_format
         self._id_size = hashlib.new(object_format).digest_size
         self._edits: dict[int, bytes] = {}
-        self._starts: dict[bytes, int] = {}
-        """Where the entries are that were changed."""
         if self._size < _HEADER.size + self._id_size:
             raise NotUnderstood("too short")
         signature, version, _ = _HEADER.unpack(self._read(0, _HEADER.size))
@@ -81,9 +79,9 @@ class IndexFile:
 
         ``trees`` has each directory above each entry whose id changes. Raises ``NotUnderstood``.
         """
-        self._find([patch for patch in patches if patch.path not in self._starts])
+        starts = self._found(patches)
         for patch in patches:
-            start = self._starts[patch.path]
+            start = starts[patch.path]
             self._edits[start] = _STAT.pack(*_stat_data(patch.seen, int(patch.new.mode, 8)))
             self._edits[start + _STAT.size] = bytes.fromhex(patch.new.oid)
         wanted = len(trees)
@@ -117,8 +115,9 @@ class IndexFile:
 
     # Entries
 
-    def _find(self, patches: Iterable[Patch]) -> None:
+    def _found(self, patches: Iterable[Patch]) -> Mapping[bytes, int]:
         """Find entries by what they say now; entries are in the order of their names."""
+        starts = {}
         wanted = collections.deque(sorted(patches, key=lambda patch: patch.path))
         overlap = _STAT.size + self._id_size + 2 + max((len(one.path) for one in wanted), default=0) + 1
         at = _HEADER.size
@@ -132,11 +131,12 @@ class IndexFile:
                     patch.old.mode, 8
                 ):
                     raise NotUnderstood("another mode")
-                self._starts[patch.path] = at + start
+                starts[patch.path] = at + start
                 passed = found + 1
             at += _PIECE
         if wanted:
             raise NotUnderstood("another entry")
+        return starts
 
     def _known(self, patch: Patch) -> bytes:
         length = min(len(patch.path), _LONGEST_NAME)
@@ -226,11 +226,13 @@ def is_sound(path: bytes, object_format: str) -> bool:
 @contextmanager
 def _written_meanwhile(file: FileIO) -> Iterator[None]:
     """Let the disk begin with what the file has already, so that a sync afterwards has little to do."""
-    descriptor = file.fileno()
+    failures: list[OSError] = []
 
     def begin() -> None:
-        with suppress(OSError):  # the sync afterwards says it again
-            os.fsync(descriptor)
+        try:
+            os.fsync(file.fileno())
+        except OSError as error:  # told only once by the system, not by the sync afterwards again
+            failures.append(error)
 
     early = threading.Thread(target=begin)
     early.start()
@@ -238,6 +240,8 @@ def _written_meanwhile(file: FileIO) -> Iterator[None]:
         yield
     finally:
         early.join()
+    if failures:
+        raise failures[0]
 
 
 def _checksum(file: FileIO, size: int, object_format: str) -> bytes:

@@ -23,10 +23,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from autosync_vcs.crash import crash_point
+from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.index import Entry, Identity, Prepared, identity, index_path, prepare, refresh
 from autosync_vcs.git.index_lock import IndexLock
 from autosync_vcs.git.process import GitFailed
-from autosync_vcs.git.repository import Repository, head, operation_in_progress, trust_index
+from autosync_vcs.git.repository import Head, Repository, head, operation_in_progress, trust_index
+
+ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +72,9 @@ def drop_record(repository: Repository) -> None:
 def install(repository: Repository, prepared: Prepared, lock: IndexLock) -> None:
     """Make the prepared index the index, after the reference has moved; drops the lock and the record."""
     crash_point("index: before the rename")
-    lock.replace_index(prepared.path)
+    lock.replace_index(prepared.path, lambda: trust_index(repository))
     crash_point("index: after the rename")
     drop_record(repository)
-    trust_index(repository)
 
 
 def write_given(repository: Repository, ref: str, commits: Sequence[str]) -> None:
@@ -98,7 +100,26 @@ def complete(repository: Repository, *, wait_s: float = 10.0) -> bool:
 
 
 def followed(repository: Repository, old: str | None, new: str) -> Prepared:
-    """Prepare an index in which what still says OLD says NEW, and what the user staged meanwhile stays."""
+    """Prepare an index in which what still says OLD says NEW, and what the user staged meanwhile stays.
+
+    Raises ``Held`` where the index changes all the time.
+    """
+    for _ in range(ATTEMPTS):
+        base = identity(index_path(repository))
+        entries, gone = _unstaged(repository, old, new)
+        prepared = prepare(repository, entries, gone)
+        if prepared.base == base:
+            refresh(repository, prepared, [entry.path for entry in entries])
+            return prepared
+    raise Held(
+        HeldKind.LOCK,
+        f"git's index in {os.fsdecode(repository.top)} keeps changing",
+        "it is tried again by itself",
+    )
+
+
+def _unstaged(repository: Repository, old: str | None, new: str) -> tuple[list[Entry], list[bytes]]:
+    """Give what differs in NEW, and what is gone, where the index says what OLD does."""
     git = repository.git()
     before = old or git.line("hash-object", "-t", "tree", "--stdin")
     asked = git("diff-index", "--cached", "--name-only", "-z", "--no-renames", before)
@@ -113,19 +134,19 @@ def followed(repository: Repository, old: str | None, new: str) -> Prepared:
             gone.append(path)
         else:
             entries.append(Entry(mode.decode(), oid.decode(), path))
-    prepared = prepare(repository, entries, gone)
-    refresh(repository, prepared, [entry.path for entry in entries])
-    return prepared
+    return entries, gone
 
 
 def _complete_index(repository: Repository, wait_s: float) -> bool:
     record = read_record(repository)
     if record is None:
         return False
-    now = head(repository)
-    if now.ref != record.ref or now.id != record.new:
+    there = Head(record.ref, record.new)
+    if head(repository) != there:
         return False
     with IndexLock(repository, wait_s=wait_s) as lock:
+        if head(repository) != there:
+            return False  # the lock was that of somebody who went on from there
         current = identity(index_path(repository))
         new = os.path.join(repository.state_dir, b"index.new")
         if current is not None and current[:3] == record.prepared[:3]:
@@ -144,16 +165,20 @@ def _complete_given(repository: Repository, wait_s: float) -> bool:
     except (KeyError, TypeError, ValueError):
         return False
     branch, old = head(repository)
-    if branch != ref or old is None or old not in before or operation_in_progress(repository):
+    if branch != ref or old is None or old not in before:
         return False
     git = repository.git()
+    moved = False
     try:
         git("rev-list", "--objects", "--quiet", new, "--not", old)  # is all of it there?
         with IndexLock(repository, wait_s=wait_s) as lock:
+            if head(repository) != Head(ref, old) or operation_in_progress(repository):
+                return False
             prepared = followed(repository, old, new)
             write_record(repository, prepared, ref, old, new)
             crash_point("given: recorded")
             git("update-ref", "-m", "autosync: commit", ref, new, old)
+            moved = True
             crash_point("given: reference moved")
             install(repository, prepared, lock)
     except GitFailed:
@@ -161,7 +186,8 @@ def _complete_given(repository: Repository, wait_s: float) -> bool:
             False  # somebody else went on from there, or collected garbage: what was saved is in the files
         )
     finally:
-        drop_record(repository)
+        if not moved:
+            drop_record(repository)
     return True
 
 

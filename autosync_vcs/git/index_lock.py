@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -22,6 +23,8 @@ MARK = b"autosync "
 STALE_AGE_S = 600.0
 FIRST_PAUSE_S = 0.005
 LONGEST_PAUSE_S = 0.2
+_held_here: set[bytes] = set()
+"""The locks that this process holds."""
 _DAEMONS = (b"fsmonitor--daemon", b"credential-cache--daemon", b"daemon")
 
 
@@ -57,8 +60,8 @@ class IndexLock:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._replaced)
 
-    def replace_index(self, prepared: bytes) -> None:
-        """Rename a prepared index over the index, then drop the lock.
+    def replace_index(self, prepared: bytes, then: Callable[[], None] = lambda: None) -> None:
+        """Rename a prepared index over the index; drop the lock once ``then`` has been called.
 
         The old one is freed later: in a large repository that takes longer than all else here.
         """
@@ -67,11 +70,13 @@ class IndexLock:
             os.link(place, self._replaced)
         os.replace(prepared, place)
         crash_point("index: replaced, still locked")
+        then()
         self.release()
 
     def release(self) -> None:
         if self.held:
             self.held = False
+            _held_here.discard(self._path)
             os.unlink(self._path)
 
     def _try(self) -> bool:
@@ -89,6 +94,7 @@ class IndexLock:
         except OSError as error:
             raise unwritable(self._repository, error) from None
         self.held = True
+        _held_here.add(self._path)
         return True
 
     def _remove_stale(self) -> bool:
@@ -101,6 +107,8 @@ class IndexLock:
             return True
         except OSError:
             return False
+        if self._path in _held_here:
+            return False  # by another thread
         if not ours and (time.time() - seen.st_mtime < STALE_AGE_S or self._users()):
             return False
         with contextlib.suppress(FileNotFoundError):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from autosync_vcs.git.at_once import at_once
 from autosync_vcs.git.entries import Entry
 from autosync_vcs.git.repository import Repository
+from autosync_vcs.git.swap import directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,11 @@ class Journal:
     new: str
     rounds: list[list[Planned]] = field(default_factory=list)
 
-    def write(self, repository: Repository) -> None:
+    def write(self, repository: Repository, sync_staged: Callable[[], object]) -> None:
+        """Write it, durably; it counts only once what it tells of, by ``sync_staged``, is on the disk too.
+
+        Else a power cut could leave torn files that the next start takes for a person's.
+        """
         fields = {
             "ref": self.ref,
             "old": self.old,
@@ -56,8 +63,10 @@ class Journal:
         with open(path + b".new", "w", encoding="ascii") as file:
             json.dump(fields, file)
             file.flush()
-            os.fsync(file.fileno())
+            at_once(lambda: os.fsync(file.fileno()), sync_staged)
         os.replace(path + b".new", path)
+        with directory(repository.state_dir, b"") as parent:
+            os.fsync(parent)
 
     @classmethod
     def read(cls, repository: Repository) -> Journal | None:

@@ -17,12 +17,13 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git import index
 from autosync_vcs.git.at_once import in_background
-from autosync_vcs.git.index import Entry, Prepared, Seen
+from autosync_vcs.git.index import Entry, Identity, Prepared, Seen
 from autosync_vcs.git.index_file import NotUnderstood, Patch
 from autosync_vcs.git.index_journal import (
     drop_given,
@@ -37,6 +38,7 @@ from autosync_vcs.git.made import Made, Path, together
 from autosync_vcs.git.mover import Mover
 from autosync_vcs.git.objects import HelperDied
 from autosync_vcs.git.process import GitFailed
+from autosync_vcs.git.quarantine import look_of
 from autosync_vcs.git.repository import Head, Repository, head
 from autosync_vcs.git.spare import Spare
 from autosync_vcs.git.trouble import lacks_space, no_space
@@ -73,6 +75,7 @@ class Landing:
         self._base: Seen | None = None
         """The index that these commits know of."""
         self._is_troubled = False
+        self._forgotten: set[bytes] = set()
 
     def tip(self, ref: str) -> str | None:
         """Give the newest commit that a branch is about to have; None where it has all."""
@@ -110,11 +113,11 @@ class Landing:
             self._made.append(made)
             self._note()
 
-    def land(self) -> frozenset[bytes]:
-        """Let branch and index follow. Give the paths of commits that are forgotten, because somebody else
-        moved the branch or the index all the time; these are to be committed again.
+    def land(self) -> bool:
+        """Let branch and index follow.
 
-        Raises ``Held`` where it cannot be done now; then, too, all is forgotten.
+        False where commits are forgotten, because somebody else moved the branch or the index all the time.
+        Raises ``Held`` where it cannot be done now; then, too, they are forgotten.
         """
         with self._one_at_a_time:
             landed = False
@@ -125,8 +128,16 @@ class Landing:
                     raise
             finally:
                 self._is_troubled = not landed
-                forgotten = frozenset[bytes]() if landed else self._forget()
-            return forgotten
+                if not landed:
+                    self._forget()
+            return landed
+
+    def forgotten(self) -> frozenset[bytes]:
+        """Give, once, the paths of the commits that are forgotten: these are to be committed again."""
+        with self.steady:
+            paths = frozenset(self._forgotten)
+            self._forgotten.clear()
+            return paths
 
     def move(
         self,
@@ -165,6 +176,14 @@ class Landing:
         self._mover.warm_up()
         self._prover.warm_up()
 
+    def end(self) -> None:
+        """Land what can be landed without waiting; the rest is left to the next start."""
+        with self._one_at_a_time:
+            self._wait_s = 0.0
+            with contextlib.suppress(Held, GitFailed, OSError):
+                self._landed()
+        self.close()
+
     def close(self) -> None:
         """End the helpers; they come back when they are needed."""
         self._mover.close()
@@ -186,19 +205,17 @@ class Landing:
             prepared = self._prepared(row)
             if not whole.result():
                 return False
-            if self.move(prepared, at, row.new, lambda: self._follow(made, prepared)):  # noqa: B023 (called at once)
+            after = index.identity(prepared.path)
+            if self.move(prepared, at, row.new, partial(self._follow, made, prepared.base, after)):
                 return True
             time.sleep(pause_s)
         return False
 
-    def _follow(self, made: Sequence[Made], prepared: Prepared) -> None:
-        """Take note that these have landed, and what the index is now."""
-        after = index.identity(index.index_path(self._repository))
-        assert after is not None
-        assert prepared.base is not None
-        if self._base == prepared.base[:3]:
+    def _follow(self, made: Sequence[Made], before: Identity | None, after: Identity | None) -> None:
+        """Take note that these have landed, and what the index was and is."""
+        if before and after and self._base == before[:3]:
             self._base = after[:3]
-            self._moved(prepared.base[:3], after[:3])
+            self._moved(before[:3], after[:3])
         else:
             self._base = None
         del self._made[: len(made)]
@@ -212,12 +229,11 @@ class Landing:
         else:
             drop_given(self._repository)
 
-    def _forget(self) -> frozenset[bytes]:
+    def _forget(self) -> None:
         with self.steady:
-            paths = frozenset(path for made in self._made for path in made.paths)
+            self._forgotten.update(path for made in self._made for path in made.paths)
             self._made.clear()
             self._note()
-        return paths
 
     def _is_whole(self) -> bool:
         """Tell whether a process that never saw these commits finds them: a gc may have taken them away."""
@@ -238,7 +254,8 @@ class Landing:
         paths = {path: one for path, one in row.paths.items() if one.old or one.new}
         if row.trees is not None and all(one.old and one.new for one in paths.values()):
             with contextlib.suppress(NotUnderstood):
-                prepared = index.prepare_in_place(repository, _patches(paths, from_old=True), row.trees)
+                patches = self._patches(paths, from_old=True)
+                prepared = index.prepare_in_place(repository, patches, row.trees)
                 index.write(prepared)
                 return prepared
         now = index.identity(index.index_path(repository))
@@ -246,11 +263,24 @@ class Landing:
             return followed(repository, row.old, row.new)
         entries = [Entry(one.new.mode, one.new.oid, path) for path, one in paths.items() if one.new]
         prepared = index.prepare(repository, entries, [path for path, one in paths.items() if not one.new])
+        if prepared.base is None or prepared.base[:3] != self._base:
+            return followed(repository, row.old, row.new)  # somebody stages right now
         try:
-            index.patch(repository, prepared, _patches(paths, from_old=False))
+            index.patch(repository, prepared, self._patches(paths, from_old=False))
         except NotUnderstood:
             index.refresh(repository, prepared, [entry.path for entry in entries])
         return prepared
+
+    def _patches(self, paths: Mapping[bytes, Path], *, from_old: bool) -> list[Patch]:
+        """Say what entries become; a file that is another by now gets what no file looks like."""
+        unlike = os.lstat(self._repository.git_dir)
+        patches = []
+        for path, one in paths.items():
+            if one.new and one.seen:
+                now = _looked(os.path.join(self._repository.top, path))
+                seen = one.seen if now and look_of(now) == look_of(one.seen) else unlike
+                patches.append(Patch(path, one.old if from_old and one.old else one.new, one.new, seen))
+        return patches
 
     # The branch
 
@@ -276,9 +306,8 @@ class Landing:
         )
 
 
-def _patches(paths: Mapping[bytes, Path], *, from_old: bool) -> list[Patch]:
-    return [
-        Patch(path, one.old if from_old and one.old else one.new, one.new, one.seen)
-        for path, one in paths.items()
-        if one.new and one.seen
-    ]
+def _looked(path: bytes) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except OSError:
+        return None

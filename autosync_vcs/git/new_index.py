@@ -20,6 +20,7 @@ from autosync_vcs.git.at_once import in_background
 from autosync_vcs.git.entries import parents
 from autosync_vcs.git.index_file import NotUnderstood, Patch, TreePatch
 from autosync_vcs.git.journal import Journal, Step
+from autosync_vcs.git.look import Signature, signature
 from autosync_vcs.git.objects import HelperDied, Leaf
 from autosync_vcs.git.plainness import is_plain_name
 from autosync_vcs.git.process import GitFailed
@@ -102,7 +103,7 @@ class NewIndex:
         if self._begun is not None:
             wait([self._begun])
 
-    def finish(self, placed: Collection[bytes]) -> None:
+    def finish(self, placed: Mapping[bytes, Signature]) -> None:
         """Write the index beside, now that these files are in place; durably."""
         if self._trees is not None:
             with suppress(NotUnderstood):
@@ -113,7 +114,7 @@ class NewIndex:
             self._beside = self._made_by_git()  # the user's git was quicker
         index_flags.keep_staged(self._repository, self._staged)
         self.kept += self._staged
-        self._refresh(self._beside, [step for step in self._steps if step.path in placed and step.new])
+        self._refresh(self._beside, placed)
 
     @property
     def prepared(self) -> index.Prepared:
@@ -163,14 +164,14 @@ class NewIndex:
             raise NotUnderstood(str(death)) from None
         return trees
 
-    def _patch(self, placed: Collection[bytes], trees: Mapping[bytes, TreePatch]) -> index.Prepared:
+    def _patch(self, placed: Mapping[bytes, Signature], trees: Mapping[bytes, TreePatch]) -> index.Prepared:
         """Write it in one pass, which tells too that nothing is staged on these paths.
 
         Raises ``NotUnderstood`` where git must do it.
         """
         unlike = os.lstat(self._repository.git_dir)  # no file has this: what is not in place is compared
         patches = [
-            Patch(step.path, Leaf(*step.old), Leaf(*step.new), self._look(step.path, placed) or unlike)
+            Patch(step.path, Leaf(*step.old), Leaf(*step.new), self._looked(step.path, placed) or unlike)
             for step in self._steps
             if step.old and step.new
         ]
@@ -178,15 +179,16 @@ class NewIndex:
         index.write(prepared)
         return prepared
 
-    def _look(self, path: bytes, placed: Collection[bytes]) -> os.stat_result | None:
-        """Look at a file that is in place.
+    def _looked(self, path: bytes, placed: Mapping[bytes, Signature]) -> os.stat_result | None:
+        """Look at a file that was put in place; None where it is another now.
 
-        Should it have been saved again since, that is noticed: the prepared index is as old as the one that
+        Should it be saved again after this, that is noticed: the prepared index is as old as the one that
         it comes from, and entries that are younger are compared by content.
         """
-        if path in placed:
-            with suppress(OSError):
-                return os.lstat(os.path.join(self._repository.top, path))
+        with suppress(OSError):
+            seen = os.lstat(os.path.join(self._repository.top, path))
+            if path in placed and signature(seen)[:3] == placed[path][:3]:
+                return seen
         return None
 
     # Entries made by git
@@ -198,17 +200,17 @@ class NewIndex:
         self._staged = index_flags.staged_otherwise(self._repository, self._journal.old, self._steps)
         return prepared
 
-    def _refresh(self, prepared: index.Prepared, steps: Iterable[Step]) -> None:
-        """Note in the prepared index what the files of these steps look like now; see ``_look``."""
-        steps = list(steps)
+    def _refresh(self, prepared: index.Prepared, placed: Mapping[bytes, Signature]) -> None:
+        """Note in the prepared index what the files in place look like; see ``_looked``."""
+        steps = [step for step in self._steps if step.path in placed and step.new]
         if len(steps) <= FEW_ENTRIES and all(step.new and step.new.mode != GITLINK for step in steps):
+            looks = {step.path: self._looked(step.path, placed) for step in steps}
+            patches = [
+                Patch(step.path, Leaf(*step.new), Leaf(*step.new), seen)
+                for step in steps
+                if step.new and (seen := looks[step.path])
+            ]
             with suppress(NotUnderstood, OSError):
-                patches = [
-                    Patch(step.path, leaf, leaf, os.lstat(os.path.join(self._repository.top, step.path)))
-                    for step in steps
-                    if step.new
-                    for leaf in [Leaf(*step.new)]
-                ]
                 index.patch(self._repository, prepared, patches)
                 return
         index.refresh(self._repository, prepared, sorted(step.path for step in steps))

@@ -5,7 +5,7 @@ started anew when it is needed again; and after a gc they believe in objects tha
 started anew when the packs or the alternates change.
 
 A *spare* is a process that was started ahead and is asked once: it knows nothing older than the
-question. It proves new ids, and it moves the reference with the time of the moment in the reflog.
+question. It proves new ids.
 """
 
 from __future__ import annotations
@@ -118,7 +118,6 @@ _HASH_COMMITS = ("hash-object", "-t", "commit", "-w", "--no-filters", "--stdin-p
 _READ = ("cat-file", "--batch-command")
 _MAKE_TREES = ("mktree", "--batch", "-z")
 _PROVE = ("cat-file", "--batch-check")
-_MOVE = ("update-ref", "--stdin", "-m", "autosync: commit")
 
 
 class Objects:
@@ -182,15 +181,9 @@ class Objects:
             if line.endswith(b" missing"):
                 raise HelperDied(f"object {line.decode()}")
 
-    def move(self, ref: str, new: str, old: str | None) -> None:
-        """Let a reference say NEW if it says OLD (None: if there is none); else ``HelperDied``."""
-        expected = old or "0" * len(new)
-        request = b"update %s\0%s\0%s\0" % (os.fsencode(ref), new.encode(), expected.encode())
-        self._finished(_MOVE, request)
-
     def warm_up(self) -> None:
         """Start the processes that the next commit will need."""
-        for command in (_HASH_FILES, _HASH_COMMITS, _READ, _MAKE_TREES, _PROVE, _MOVE):
+        for command in (_HASH_FILES, _HASH_COMMITS, _READ, _MAKE_TREES, _PROVE):
             self._helper(command)
 
     def close(self) -> None:
@@ -201,8 +194,7 @@ class Objects:
 
     def _helper(self, command: tuple[str, ...]) -> Helper:
         if command not in self._helpers:
-            extra = ("-z",) if command is _MOVE else ()
-            self._helpers[command] = Helper(self._git, *command, *extra)
+            self._helpers[command] = Helper(self._git, *command)
         return self._helpers[command]
 
     def _spare(self, command: tuple[str, ...]) -> Helper:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from autosync_vcs.crash import crash_point
 from autosync_vcs.git.applied import Result
-from autosync_vcs.git.at_once import at_once
 from autosync_vcs.git.journal import Journal, Step
 from autosync_vcs.git.races import Racing
 from autosync_vcs.git.ready import Ready
@@ -48,10 +47,11 @@ class Rounds:
             ready = Ready(self._repository, number, merged.steps, self._journal.new, self._writer)
             ready.prepare()
             self._journal.rounds.append(ready.planned())
-            at_once(lambda: self._journal.write(self._repository), ready.sync)
+            self._journal.write(self._repository, ready.sync)
             crash_point("apply: race journal written")
             raced = self._swapped(ready, is_last=number == ROUNDS - 1)
-        result.placed -= result.dirty
+        for path in result.dirty:
+            result.placed.pop(path, None)
 
     def _swapped(self, ready: Ready, *, is_last: bool = False) -> list[Step]:
         """Do a round; give what raced."""
@@ -60,6 +60,6 @@ class Rounds:
         if swapping.raced and is_last:
             swapping.keep_rest()
         result.kept += swapping.kept
-        result.placed |= set(swapping.placed)
+        result.placed |= swapping.placed
         result.displaced += swapping.displaced
         return swapping.raced

@@ -81,8 +81,6 @@ class Snapshots:
         self._authorship = Authorship(repository, self._objects, host, message_command, self._hooks, sign)
         self._device = _device(repository)
         self._told: set[str] = set()
-        self._forgotten = frozenset[bytes]()
-        """Paths of commits that could not land."""
 
     def recover(self) -> bool:
         """Finish what an interrupted commit left; True where it had moved the reference."""
@@ -112,7 +110,7 @@ class Snapshots:
         age_s = settle_s if paths is None else 0.0
         try:
             if dry_run:
-                self.flush()
+                self._landing.land()
                 return self._rehearse(selection, age_s)
             for pause_s in PAUSES_S:
                 done = self._attempted(selection, age_s, land)
@@ -129,16 +127,17 @@ class Snapshots:
         place = os.fsdecode(self._repository.top)
         raise Held(HeldKind.LOCK, f"git's index in {place} keeps changing", "it is tried again by itself")
 
-    def land(self) -> frozenset[bytes]:
+    def land(self) -> bool:
         """Let branch and index follow what was committed; from any thread. Raises ``Held``.
 
-        Gives the paths of what is forgotten instead, because somebody else moved the branch: ask again.
+        False where commits are forgotten instead, because somebody else moved the branch: their paths are
+        pending in the next commit.
         """
         return self._landing.land()
 
-    def flush(self) -> None:
-        """Land before something else is done; what is forgotten is pending in the next commit."""
-        self._forgotten |= self._landing.land()
+    def forgotten(self) -> frozenset[bytes]:
+        """Give the paths that the next commit would tell as pending for that reason."""
+        return self._landing.forgotten()
 
     def tip(self, ref: str) -> str | None:
         """Give the newest commit that a branch is yet to have; from any thread."""
@@ -168,9 +167,7 @@ class Snapshots:
         self._quick.forget()
 
     def close(self) -> None:
-        with contextlib.suppress(Held, GitFailed, OSError):
-            self._landing.land()
-        self._landing.close()
+        self._landing.end()
         self._objects.close()
 
     # One attempt
@@ -194,11 +191,11 @@ class Snapshots:
             self.recover()
         quick = self._quick_draft(selection)
         if quick is None:
-            self.flush()
+            self._landing.land()
             return self._staged(selection, settle_s)
         at, draft = quick
         if not draft.differences:
-            return self._result(draft)
+            return self._result(selection, draft)
         assert draft.tree is not None
         assert draft.lands is not None
         assert at.ref is not None
@@ -208,12 +205,9 @@ class Snapshots:
         lands = draft.lands
         self._landing.add(at.ref, Made(at.id, revision, lands.paths, lands.trees), lands.base)
         crash_point("commit: given away")
-        if land or not self._landing.can_wait:
-            forgotten = self._landing.land()
-            if forgotten:
-                self._forgotten |= forgotten - lands.paths.keys()
-                return None
-        return self._result(draft, revision, changes, message)
+        if (land or not self._landing.can_wait) and not self._landing.land():
+            return None
+        return self._result(selection, draft, revision, changes, message)
 
     def _quick_draft(self, selection: Selection) -> tuple[Head, Draft] | None:
         """Draft without a look at the index; None where that must be."""
@@ -239,14 +233,14 @@ class Snapshots:
             if draft.touched and not self._landing.move(draft.prepared, at, None):
                 return None
             drop_record(self._repository)
-            return self._result(draft)
+            return self._result(selection, draft)
         revision, changes, message = self._made(draft, self._tree(draft, draft.prepared, at), at)
         if not self._landing.move(draft.prepared, at, revision):
             return None
         failed = self._hooks.after() if self._hooks else None
         if failed:
             draft = dataclasses.replace(draft, notes=(*draft.notes, failed))
-        return self._result(draft, revision, changes, message)
+        return self._result(selection, draft, revision, changes, message)
 
     def _made(self, draft: Draft, tree: str, at: Head) -> tuple[str, tuple[Change, ...], str]:
         """Make the commit, and prove that all of it is there; give its id, the changes and the message."""
@@ -298,12 +292,13 @@ class Snapshots:
 
     def _result(
         self,
+        selection: Selection,
         draft: Draft,
         revision: str | None = None,
         changes: tuple[Change, ...] = (),
         message: str = "",
     ) -> Committed:
-        pending, self._forgotten = draft.pending | self._forgotten, frozenset()
+        pending = draft.pending | {path for path in self._landing.forgotten() if not selection(path)}
         return Committed(
             revision,
             changes,

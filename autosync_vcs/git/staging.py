@@ -123,7 +123,7 @@ class Staging:
             prepared,
             chosen,
             everything=len(chosen) == len(found),
-            touched=bool(judged.add or judged.remove),
+            touched=bool(judged.add or judged.remove) and os.path.lexists(prepared.path),
             pending=frozenset(judged.pending),
             bad=judged.bad,
             notes=tuple(judged.notes),

@@ -19,7 +19,7 @@ from autosync_vcs.crash import crash_point
 from autosync_vcs.git.applied import Displaced
 from autosync_vcs.git.journal import Step
 from autosync_vcs.git.kept import keep
-from autosync_vcs.git.look import DIRECTORY, LARGE_BYTES, OTHER, Local, look, unchanged
+from autosync_vcs.git.look import DIRECTORY, LARGE_BYTES, OTHER, Local, Signature, look, unchanged
 from autosync_vcs.git.ready import GITLINK, Ready
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.swap import directory, exchange, move
@@ -36,7 +36,7 @@ class SwapRound:
 
     def __init__(self, repository: Repository, ready: Ready) -> None:
         self.raced: list[Step] = []
-        self.placed: list[bytes] = []
+        self.placed: dict[bytes, Signature] = {}
         self.displaced: list[Displaced] = []
         self.kept: list[bytes] = []
         self._repository = repository
@@ -112,12 +112,13 @@ class SwapRound:
                     move(stage, name, parent, name)
                 crash_point("apply: put in")
             elif local.same(self._ready.staged[step.path]):
-                pass
+                self.placed[step.path] = local.signature
+                return True
             elif local.mode == DIRECTORY or not self._is_believed(step, local):
                 return self._in_the_way(step, parent, name, local)
             elif not self._exchanged(step, parent, name, local):
                 return True
-        self.placed.append(step.path)
+        self.placed[step.path] = self._ready.staged[step.path].signature
         return True
 
     def _exchanged(self, step: Step, parent: int, name: bytes, local: Local) -> bool:

@@ -19,8 +19,15 @@ _NONE: Environment = {}
 Leaves = Mapping[bytes, bytes]
 """Mode and id by path, with a tag of flags before them in an index."""
 LINK = b" 160000 "
-KNOWN = (b"failed to encode", b"unrecognized pattern", b"disabling cone pattern matching")
-"""What git complains of in some worlds: a file that no encoding fits, a cone that was none before."""
+KNOWN = (
+    b"failed to encode",
+    b"unrecognized pattern",
+    b"disabling cone pattern matching",
+    b"Too many levels of symbolic links",
+)
+"""What git complains of in some worlds: a file that no encoding fits, a cone that was none before, tracked
+files whose directory has become a link to itself.
+"""
 
 
 class Reference:

@@ -13,10 +13,11 @@ import pytest
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.applied import Applied
 from autosync_vcs.git.apply import Apply, apply, revisit
+from autosync_vcs.git.journal import Journal
 from autosync_vcs.git.names import check_names, fold
 from autosync_vcs.git.repository import Repository, discover
 from tests.helpers.disks import small_disk
-from tests.helpers.gitbox import Files, commit, git, head, is_clean, make_repository, write
+from tests.helpers.gitbox import Files, clone, commit, git, head, is_clean, make_repository, write
 
 __all__ = ["small_disk"]
 LINES = "".join(f"{number}\n" for number in range(12))
@@ -618,3 +619,28 @@ def test_nothing_is_done_when_the_branch_moved(
         apply(repository, old, new)
     assert (place / "a.txt").read_text() == "a\n"
     assert is_clean(place)
+
+
+def test_the_journal_counts_once_what_is_staged_is_on_the_disk(tmp_path: Path) -> None:
+    """A power cut in between would leave torn files that the next start takes for a person's."""
+    repository = discover(str(make_repository(tmp_path / "work", {"a": "1\n"})))
+    Path(os.fsdecode(repository.state_dir)).mkdir()
+    seen: list[Journal | None] = []
+    Journal("refs/heads/main", "1", "2").write(repository, lambda: seen.append(Journal.read(repository)))
+    assert seen == [None]
+    assert Journal.read(repository) is not None
+
+
+@pytest.mark.parametrize("name", ["a", "new"])
+def test_the_index_is_no_younger_after_a_pull_so_that_git_compares_what_was_saved_since(
+    tmp_path: Path, name: str
+) -> None:
+    there = make_repository(tmp_path / "there", {"a": "1\n", "b": "1\n"})
+    here = clone(there, tmp_path / "here")
+    old, new = head(there), commit(there, {name: "2\n"})
+    git(here, "fetch", "-q")
+    index = here / ".git" / "index"
+    os.utime(index, (10**9, 10**9))
+    apply(discover(str(here)), old, new)
+    assert index.stat().st_mtime == 10**9
+    assert git(here, "status", "--porcelain") == ""

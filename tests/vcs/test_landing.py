@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from autosync_vcs.git.repository import discover
 from autosync_vcs.git.snapshot import Snapshots
 from tests.helpers.gitbox import commit as commit_by_hand
 from tests.helpers.gitbox import git, head, is_clean, make_repository, write
+from tests.helpers.waiting import eventually
 
 FILES = {"a.txt": "one\n", "b.txt": "one\n", "d/c.txt": "one\n", "gone.txt": "x\n", "other.txt": "x\n"}
 
@@ -49,7 +51,7 @@ def test_a_commit_is_there_before_the_branch_says_so(place: Path, snapshots: Sna
     assert git(place, "show", f"{given}:a.txt") == "two"
     assert git(place, "status", "--porcelain") == " M a.txt"
     assert snapshots.tip("refs/heads/main") == given
-    assert not snapshots.land()
+    assert snapshots.land()
     assert head(place) == given
     assert snapshots.tip("refs/heads/main") is None
     assert is_clean(place)
@@ -66,7 +68,7 @@ def test_a_burst_of_commits_lands_at_once(place: Path, snapshots: Snapshots) -> 
         save(place, snapshots, "a.txt", "one\n"),
         save(place, snapshots, "e/f/g", "deep\n"),
     ]
-    assert not snapshots.land()
+    assert snapshots.land()
     assert git(place, "rev-list", "--reverse", "HEAD").splitlines()[-len(row) :] == row
     assert len(git(place, "reflog").splitlines()) == moves + 1
     assert is_clean(place)
@@ -79,7 +81,7 @@ def test_changes_of_files_that_stay_land_without_git_reading_the_index(
 ) -> None:
     for number in range(4):
         save(place, snapshots, ("a.txt", "d/c.txt")[number % 2], f"{number}\n")
-    assert not snapshots.land()
+    assert snapshots.land()
     assert git(place, "write-tree") == git(place, "rev-parse", "HEAD^{tree}")
     assert git(place, "diff-files") == ""
     assert is_clean(place)
@@ -100,7 +102,7 @@ def test_what_the_user_stages_meanwhile_stays_staged(place: Path, snapshots: Sna
     write(place, {"other.txt": "by hand\n"})
     git(place, "add", "other.txt")
     save(place, snapshots, "b.txt", "two\n")
-    assert not snapshots.land()
+    assert snapshots.land()
     assert git(place, "status", "--porcelain") == "M  other.txt"
 
 
@@ -111,7 +113,7 @@ def test_an_index_that_is_only_refreshed_meanwhile_is_taken_as_it_is(
     given = save(place, snapshots, "new.txt" if created else "a.txt", "two\n")
     os.utime(place / "b.txt", (1, 1))
     git(place, "status")
-    assert not snapshots.land()
+    assert snapshots.land()
     assert head(place) == given
     assert is_clean(place)
 
@@ -119,7 +121,7 @@ def test_an_index_that_is_only_refreshed_meanwhile_is_taken_as_it_is(
 def test_what_the_user_untracks_meanwhile_stays_untracked(place: Path, snapshots: Snapshots) -> None:
     given = save(place, snapshots, "a.txt", "two\n")
     git(place, "rm", "-q", "--cached", "a.txt")
-    assert not snapshots.land()
+    assert snapshots.land()
     assert head(place) == given
     assert git(place, "status", "--porcelain").splitlines() == ["D  a.txt", "?? a.txt"]
 
@@ -141,10 +143,11 @@ def test_what_cannot_land_is_named_to_be_committed_again(place: Path, snapshots:
     save(place, snapshots, "a.txt", "two\n")
     save(place, snapshots, "new.txt", "two\n")
     own = commit_by_hand(place, {"b.txt": "by hand\n"}, "by hand")
-    forgotten = snapshots.land()
+    assert not snapshots.land()
     assert head(place) == own
-    assert forgotten <= {b"a.txt", b"new.txt"}
-    snapshots.commit(forgotten)
+    pending = snapshots.commit([b"d/c.txt"]).pending
+    assert pending == (b"a.txt", b"new.txt")
+    snapshots.commit(pending)
     snapshots.commit(None)
     assert is_clean(place)
     assert git(place, "show", "HEAD:new.txt") == "two"
@@ -154,7 +157,8 @@ def test_a_branch_that_is_switched_meanwhile_gets_nothing(place: Path, snapshots
     before = head(place)
     save(place, snapshots, "a.txt", "two\n")
     git(place, "switch", "-q", "-c", "other")
-    assert snapshots.land() == {b"a.txt"}
+    assert not snapshots.land()
+    assert snapshots.forgotten() == {b"a.txt"}
     assert head(place, "main") == before == head(place, "other")
     assert git(place, "status", "--porcelain") == " M a.txt"
 
@@ -187,6 +191,56 @@ def test_a_lock_that_stays_is_met_by_one_commit_only(place: Path, snapshots: Sna
     given = save(place, snapshots, "a.txt", "two\n")
     assert head(place) == given  # after trouble nothing is given away before it landed
     assert is_clean(place)
+
+
+def test_what_a_lock_kept_from_landing_is_committed_with_the_next_save(
+    place: Path, snapshots: Snapshots
+) -> None:
+    save(place, snapshots, "a.txt", "two\n")
+    save(place, snapshots, "b.txt", "two\n")
+    lock = place / ".git" / "index.lock"
+    lock.touch()
+    with pytest.raises(Held):
+        snapshots.land()
+    lock.unlink()
+    write(place, {"d/c.txt": "two\n"})
+    assert snapshots.commit([b"d/c.txt"]).pending == (b"a.txt", b"b.txt")
+
+
+def test_what_cannot_land_at_the_end_lands_at_the_next_start(place: Path) -> None:
+    snapshots = Snapshots(discover(str(place)), host="laptop")
+    given = save(place, snapshots, "a.txt", "two\n")
+    lock = place / ".git" / "index.lock"
+    lock.touch()
+    snapshots.close()
+    assert head(place) != given
+    lock.unlink()
+    assert Snapshots(discover(str(place)), host="laptop").recover()
+    assert head(place) == given
+    assert is_clean(place)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "new.txt"])
+def test_a_save_after_the_commit_is_seen_by_git_though_size_and_second_are_the_same(
+    place: Path, snapshots: Snapshots, name: str
+) -> None:
+    save(place, snapshots, name, "one!\n")
+    write(place, {name: "two!\n"})
+    second = int(time.time())
+    eventually(lambda: int(time.time()) > second)
+    assert snapshots.land()
+    assert git(place, "status", "--porcelain") == f" M {name}"
+
+
+@pytest.mark.parametrize("name", ["a.txt", "new.txt"])
+def test_an_index_that_follows_is_no_younger_than_the_one_before(
+    place: Path, snapshots: Snapshots, name: str
+) -> None:
+    index = place / ".git" / "index"
+    os.utime(index, (10**9, 10**9))
+    save(place, snapshots, name, "two\n")
+    assert snapshots.land()
+    assert index.stat().st_mtime == 10**9
 
 
 def test_a_gc_that_takes_everything_away_meanwhile_costs_nothing_that_was_saved(
