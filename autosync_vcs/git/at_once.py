@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 Outcome = TypeVar("Outcome")
-_POOL = ThreadPoolExecutor(4, "at-once")
+
+
+class _Pool:
+    """Threads, which a child of fork has none of."""
+
+    def __init__(self) -> None:
+        self.threads = ThreadPoolExecutor(4, "at-once")
+        os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self.threads = ThreadPoolExecutor(4, "at-once")
+
+
+_POOL = _Pool()
 
 
 def at_once(first: Callable[[], object], *others: Callable[[], object]) -> None:
@@ -15,7 +29,7 @@ def at_once(first: Callable[[], object], *others: Callable[[], object]) -> None:
 
     Where several sync, the file system makes one wait of it.
     """
-    futures = [_POOL.submit(other) for other in others]
+    futures = [_POOL.threads.submit(other) for other in others]
     try:
         first()
     finally:
@@ -25,4 +39,4 @@ def at_once(first: Callable[[], object], *others: Callable[[], object]) -> None:
 
 
 def in_background(action: Callable[[], Outcome]) -> Future[Outcome]:
-    return _POOL.submit(action)
+    return _POOL.threads.submit(action)

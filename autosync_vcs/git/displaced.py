@@ -168,6 +168,8 @@ def _let_wait(repository: Repository, displaced: Displaced) -> None:
     beside = os.path.join(base, token + b".new")
     with open(beside, "w", encoding="ascii") as record:
         json.dump(fields, record)
+        record.flush()
+        os.fsync(record.fileno())
     os.replace(beside, os.path.join(base, token + b".json"))
     os.rename(displaced.file, file)
 
@@ -179,9 +181,23 @@ def _records(repository: Repository) -> Iterator[tuple[bytes, Displaced, float]]
             if not name.endswith(b".json"):
                 continue
             record = os.path.join(base, name)
-            with open(record, encoding="ascii") as file:
-                fields = json.load(file)
-            step = unpack_step(fields["step"])
-            file_name = base64.b64decode(fields["file"])
-            displaced = Displaced(file_name, step, fields["expected"], fields["placed"])
-            yield record, displaced, fields["since"]
+            try:
+                yield record, *_record(record)
+            except (ValueError, KeyError, TypeError):  # torn by a power cut
+                _put_aside(repository, record)
+
+
+def _record(path: bytes) -> tuple[Displaced, float]:
+    with open(path, encoding="ascii") as file:
+        fields = json.load(file)
+    step = unpack_step(fields["step"])
+    file_name = base64.b64decode(fields["file"])
+    return Displaced(file_name, step, fields["expected"], fields["placed"]), fields["since"]
+
+
+def _put_aside(repository: Repository, record: bytes) -> None:
+    """Keep a file of which nothing is known any more."""
+    file = record.removesuffix(b".json")
+    if os.path.lexists(file):
+        keep(repository, file, os.path.basename(file))
+    os.unlink(record)

@@ -26,6 +26,7 @@ from autosync_vcs.git.ignored import Ignored
 from autosync_vcs.git.index_lock import unwritable
 from autosync_vcs.git.judging import Limits
 from autosync_vcs.git.merge import merge, merge_commit
+from autosync_vcs.git.names import check_names
 from autosync_vcs.git.only_one import Lock
 from autosync_vcs.git.plan import plan
 from autosync_vcs.git.process import GitFailed
@@ -34,6 +35,7 @@ from autosync_vcs.git.remote import Remote, choose
 from autosync_vcs.git.repository import author, check_settings, discover, head, operation_in_progress
 from autosync_vcs.git.sharing import Sharing
 from autosync_vcs.git.snapshot import Snapshots
+from autosync_vcs.git.tree_diff import differences
 from autosync_vcs.git.trouble import held_by
 from autosync_vcs.git.upkeep import Upkeep
 
@@ -282,6 +284,7 @@ class GitDriver:
         conflicts: tuple[Conflict, ...] = ()
         after, merged = theirs, before is not None and base != before
         if before is not None and merged:
+            check_names(differences(self.repository, self._reader, base or before, theirs))
             outcome = merge(self.repository, before, theirs, allow_unrelated=not self._sharing.is_shared)
             after = merge_commit(self.repository, before, theirs, outcome.tree)
             conflicts = outcome.conflicts

@@ -11,7 +11,11 @@ import os
 from autosync_vcs.git.processes import git_processes, subcommand, working_directory
 from autosync_vcs.git.repository import Repository
 
-_WRITERS = frozenset({b"index-pack", b"pack-objects", b"unpack-objects", b"repack", b"multi-pack-index"})
+_WRITERS = frozenset(
+    b"index-pack pack-objects unpack-objects repack multi-pack-index fast-import "
+    b"add commit update-index hash-object stash am apply cherry-pick merge rebase".split()
+)
+"""Some of these make a pack of a file that is large."""
 
 
 class HalfPacks:

@@ -34,11 +34,23 @@ class Place:
     """What ssh is given: ``vps``, ``-p 2222 git@vps``."""
 
 
+_HELPER = re.compile(r"\w[\w+.-]*::")
+"""Of gitremote-helpers(7): whatever follows is the helper's."""
 _SCP_LIKE = re.compile(r"(?:(?P<user>[^@/]+)@)?(?P<host>\[[^\]]+\]|[^:/\[]+):(?P<path>.*)", re.DOTALL)
 
 
 def place(url: str) -> Place:
-    """Take a URL apart, as git understands it (after insteadOf)."""
+    """Take a URL apart, as git understands it (after insteadOf); what makes no sense is left to git."""
+    try:
+        return _place(url)
+    except ValueError:  # no port is a number, a bracket too many
+        bare = re.sub("//[^/]*@", "//", url)
+        return Place(bare, "git", bare)
+
+
+def _place(url: str) -> Place:
+    if _HELPER.match(url):
+        return Place(url, "git", url)
     parts = urllib.parse.urlsplit(url) if "://" in url else None
     if parts is None:
         near = _SCP_LIKE.fullmatch(url)

@@ -149,7 +149,7 @@ class SwapRound:
     def _put_back(self, step: Step, aside: int, parent: int, name: bytes) -> None:
         try:
             move(aside, name, parent, name)
-        except FileExistsError:
+        except (FileExistsError, FileNotFoundError, NotADirectoryError):  # its directory may be gone, too
             self._keep_staged(step, b"old")
         self.raced.append(step)
 

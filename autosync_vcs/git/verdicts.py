@@ -50,8 +50,8 @@ def is_ignored(repository: Repository, path: bytes, local: Local) -> bool:
     top = os.path.join(repository.top, path)
     paths = [
         os.path.relpath(os.path.join(above, name), repository.top)
-        for above, _, names in os.walk(top)
-        for name in names
+        for above, below, names in os.walk(top)
+        for name in (*names, *(link for link in below if os.path.islink(os.path.join(above, link))))
     ]
     return len(_ignored(repository.git(), paths)) == len(paths)
 

@@ -491,9 +491,10 @@ class World(Place):
     def hide_rules(self) -> None:
         """Leave rules of attributes in the index only."""
         name = self.random.choice((".gitattributes", "d/.gitattributes"))
-        if (self.place / name).parent.resolve() != (self.place / name).parent or not (
-            self.place / name
-        ).parent.is_dir():
+        if (
+            Path(os.path.realpath((self.place / name).parent)) != (self.place / name).parent
+            or not (self.place / name).parent.is_dir()
+        ):
             return
         self.remove(os.fsencode(name))
         (self.place / name).write_bytes(self.random.choice(ATTRIBUTES[:-1]))

@@ -644,3 +644,16 @@ def test_the_index_is_no_younger_after_a_pull_so_that_git_compares_what_was_save
     apply(discover(str(here)), old, new)
     assert index.stat().st_mtime == 10**9
     assert git(here, "status", "--porcelain") == ""
+
+
+def test_a_record_that_a_power_cut_tore_stops_nothing_and_its_file_is_kept(tmp_path: Path) -> None:
+    place = make_repository(tmp_path / "work", {"a": "1\n"})
+    waiting = place / ".git" / "autosync" / "displaced"
+    waiting.mkdir(parents=True)
+    (waiting / "token.json").touch()
+    (waiting / "token").write_text("late\n")
+    assert revisit(discover(str(place))) is None
+    assert not list(waiting.iterdir())
+    assert [file.read_text() for file in (place / ".git" / "autosync" / "kept").rglob("token")] == [
+        "late\n"
+    ]

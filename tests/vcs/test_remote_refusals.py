@@ -209,3 +209,18 @@ def test_a_web_server_that_does_not_serve_us(
     else:
         assert kind is None
         assert str(failure.value) == words
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ssh://git@vps:group/repo.git",
+        "https://anna:se[cret@vps/x",
+        "gcrypt::git@vps:x",
+        "ext::ssh vps %S x",
+    ],
+)
+def test_a_url_that_is_not_ours_to_take_apart_is_left_to_git_without_its_password(url: str) -> None:
+    known = place(url)
+    assert known.kind == "git"
+    assert "se[cret" not in known.url + known.host
