@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import subprocess
 from collections.abc import Mapping
@@ -108,11 +109,23 @@ def tree(directory: Path, revision: str = "HEAD") -> dict[str, str]:
 
 def contents(directory: Path) -> dict[str, str]:
     """Give the text of each file in a working copy, without git's metadata."""
-    return {
-        str(path.relative_to(directory)): path.read_text(errors="surrogateescape")
-        for path in sorted(directory.rglob("*"))
-        if path.is_file() and ".git" not in path.relative_to(directory).parts
-    }
+    found = {}
+    for above, below, names in os.walk(directory):
+        below[:] = [name for name in below if name != ".git"]
+        for path in (Path(above, name) for name in names if name != ".git"):
+            if path.is_file():
+                found[str(path.relative_to(directory))] = path.read_text(errors="surrogateescape")
+    return dict(sorted(found.items()))
+
+
+def named(directory: Path, *patterns: str) -> list[Path]:
+    """Give the files of such names below a directory, of which others may be removed meanwhile."""
+    return [
+        Path(above, name)
+        for above, _, names in os.walk(directory)
+        for name in names
+        if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+    ]
 
 
 def is_clean(directory: Path) -> bool:

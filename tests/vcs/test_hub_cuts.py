@@ -19,7 +19,7 @@ from autosync_common.settings import VcsConfig
 from autosync_vcs.driver import Offline, Rejected
 from autosync_vcs.git.gitdriver import GitDriver
 from tests.helpers.cutting import BadLine, Manner
-from tests.helpers.gitbox import commit, git, head, make_pair, try_git
+from tests.helpers.gitbox import commit, git, head, make_pair, named, try_git
 from tests.helpers.gitservers import GitDaemon, GitHttp
 from tests.helpers.sshd import SSHD, Sshd
 from tests.helpers.waiting import eventually
@@ -86,8 +86,7 @@ class World:
         return not self.left_over()
 
     def left_over(self) -> list[Path]:
-        ours = [path for odd in ("tmp_*", "*.keep", "*.lock") for path in (self.far / ".git").rglob(odd)]
-        return [*ours, *self.hub.rglob("*.lock")]
+        return named(self.far / ".git", "tmp_*", "*.keep", "*.lock") + named(self.hub, "*.lock")
 
     def is_sound(self, place: Path) -> bool:
         return git(place, "fsck", "--strict", "--no-dangling", "--no-progress") == ""

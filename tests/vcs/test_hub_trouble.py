@@ -18,7 +18,7 @@ from autosync_vcs.driver import Held, HeldKind, Offline, Rejected
 from autosync_vcs.git.gitdriver import GitDriver
 from autosync_vcs.git.remote import LOCKED_IN_A_ROW
 from tests.helpers.disks import resize, small_disk
-from tests.helpers.gitbox import clone, commit, contents, git, head, make_hub, make_pair, write
+from tests.helpers.gitbox import clone, commit, contents, git, head, make_hub, make_pair, named, write
 from tests.helpers.sshd import SSHD, Sshd
 from tests.helpers.waiting import eventually
 
@@ -173,7 +173,7 @@ def test_a_lock_of_the_tracking_reference_holds_the_fetch_until_it_is_gone(
     assert head(work, "origin/main") == before
     lock.unlink()
     assert driver.fetch() == head(near)
-    assert not list((work / ".git").rglob("*.keep"))
+    assert not named(work / ".git", "*.keep")
 
 
 def test_a_lock_that_stays_in_the_hub_is_told_and_not_taken_for_races_that_are_lost(
@@ -256,7 +256,7 @@ def test_a_disk_that_is_full_at_any_moment_of_a_fetch_is_told_and_nothing_is_lef
             resize(small_disk, PLENTY_BYTES)
             assert driver.fetch() == revision == head(work, "origin/main")
             assert git(work, "fsck", "--strict", "--no-dangling", "--no-progress") == ""
-            assert not [*(work / ".git").rglob("tmp_*"), *(work / ".git").rglob("*.lock")]
+            assert not named(work / ".git", "tmp_*", "*.lock")
     assert {kind for kind, _ in refusals} == {HeldKind.SPACE}, refusals
 
 

@@ -25,7 +25,7 @@ from autosync_common.settings import VcsConfig
 from autosync_vcs.git.apply import Apply, apply
 from autosync_vcs.git.gitdriver import GitDriver
 from autosync_vcs.git.repository import discover
-from tests.helpers.gitbox import clone, commit, git, head, make_repository, try_git
+from tests.helpers.gitbox import clone, commit, git, head, make_repository, named, try_git
 from tests.helpers.graphs import Graph
 from tests.helpers.histories import Template
 from tests.helpers.oracle import check_contents, check_merges, check_saved
@@ -213,7 +213,7 @@ def found_anywhere(place: Path, token: str) -> bool:
     """Tell whether a whole save is in the files or in kept/."""
     whole = (token + " ") * 200
     kept = place / ".git" / "autosync" / "kept"
-    files = [path for path in place.rglob("*") if path.is_file() and ".git" not in path.parts]
+    files = [path for path in named(place, "*") if path.is_file() and ".git" not in path.parts]
     files += [path for path in kept.rglob("*") if path.is_file()]
     return any(whole in path.read_text(errors="replace") for path in files)
 
