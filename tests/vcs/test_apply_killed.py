@@ -26,7 +26,7 @@ from autosync_vcs.git.journal import Journal
 from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.repository import discover
 from tests.helpers.disks import resize, small_disk
-from tests.helpers.gitbox import clone, commit, git, head, make_repository, try_git, write
+from tests.helpers.gitbox import clone, commit, contents, git, head, make_repository, try_git, write
 
 __all__ = ["small_disk"]
 ROOT = Path(apply_module.__file__).parent
@@ -135,11 +135,7 @@ class Situation:
 
     def check_done(self) -> None:
         assert head(self.place) == self.new
-        found = {
-            str(path.relative_to(self.place)): path.read_text()
-            for path in self.place.rglob("*")
-            if path.is_file() and ".git" not in path.parts
-        }
+        found = contents(self.place)
         (copy,) = [name for name in found if name.startswith("fight.conflict-")]
         assert found.pop(copy) == "theirs\n"
         wanted = {name: text for name, text in NEW.items() if text is not None}
