@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from autosync_common import __version__
 from autosync_common.messages import Change
 from autosync_common.sentences import VERBS, printable, subject
+from autosync_common.talk import first, talk
 from autosync_vcs.git.process import stop
 
 LISTED = 50
@@ -46,25 +47,30 @@ def ask(command: str, changes: Sequence[Change], top: bytes, timeout_s: float = 
         for change in changes
     ]
     question = json.dumps({"root": os.fsdecode(top), "changes": listed, "default": default_text(changes)})
-    process = subprocess.Popen(
+    status, printed = _run(command, question.encode("utf-8", "backslashreplace"), top, timeout_s)
+    if status:
+        raise CommandFailed(f"it ended with status {status}")
+    text = printed.decode("utf-8", "replace").replace("\0", "").strip()
+    if not text:
+        raise CommandFailed("it printed nothing")
+    return text
+
+
+def _run(command: str, question: bytes, top: bytes, timeout_s: float) -> tuple[int, bytes]:
+    with subprocess.Popen(
         ("/bin/sh", "-c", command),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         cwd=top,
         process_group=0,
-    )
-    try:
-        stdout, _ = process.communicate(question.encode("utf-8", "backslashreplace"), timeout_s)
-    except subprocess.TimeoutExpired:
-        stop(process)
-        raise CommandFailed(f"no answer within {timeout_s:g} s") from None
-    if process.returncode:
-        raise CommandFailed(f"it ended with status {process.returncode}")
-    text = stdout[:MESSAGE_LIMIT].decode("utf-8", "replace").replace("\0", "").strip()
-    if not text:
-        raise CommandFailed("it printed nothing")
-    return text
+    ) as process:
+        try:
+            stdout, _ = talk(process, question, timeout_s=timeout_s, stdout=first(MESSAGE_LIMIT))
+        except subprocess.TimeoutExpired:
+            stop(process)
+            raise CommandFailed(f"no answer within {timeout_s:g} s") from None
+    return process.returncode, stdout
 
 
 def _named(change: Change) -> str:

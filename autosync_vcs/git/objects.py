@@ -18,6 +18,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
+from autosync_common.talk import talk
 from autosync_vcs.git.plainness import configuration_state
 from autosync_vcs.git.process import LOCAL_TIMEOUT_S, Git, stop
 from autosync_vcs.git.repository import Repository
@@ -80,7 +81,7 @@ class Helper:
     def finish(self, request: bytes) -> bytes:
         """Ask for the last time, however much: give all that it says."""
         try:
-            stdout, stderr = self._process.communicate(request, timeout=LOCAL_TIMEOUT_S)
+            stdout, stderr = talk(self._process, request, timeout_s=LOCAL_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             raise HelperDied(self._last_words()) from None
         if self._process.returncode:
@@ -108,8 +109,8 @@ class Helper:
 
     def _last_words(self) -> str:
         stop(self._process)
-        assert self._process.stderr
-        words = self._process.stderr.read().decode("utf-8", "replace").strip()
+        _, stderr = talk(self._process, timeout_s=LOCAL_TIMEOUT_S)
+        words = stderr.decode("utf-8", "replace").strip()
         return words or f"git ended with status {self._process.returncode}"
 
 

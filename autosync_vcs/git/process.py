@@ -15,6 +15,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from autosync_common.talk import talk
+
 LOCAL_TIMEOUT_S = 600.0
 TERMINATE_GRACE_S = 10.0
 PIECE = 1 << 16
@@ -125,13 +127,11 @@ class Git:
         """
         with self.start(*arguments) as process:
             try:
-                stdout, stderr = process.communicate(input, timeout=timeout_s)
-            except subprocess.TimeoutExpired:
+                stdout, stderr = talk(process, input, timeout_s=timeout_s)
+            except subprocess.TimeoutExpired as late:
                 stop(process)
-                stdout, stderr = process.communicate()
-                raise GitTimedOut(
-                    arguments, process.returncode, stdout, stderr or b"no answer in time"
-                ) from None
+                said = late.stderr or b"no answer in time"
+                raise GitTimedOut(arguments, process.returncode, late.output, said) from None
             except BaseException:
                 stop(process)
                 raise
@@ -147,8 +147,7 @@ class Git:
                 process.stdin.close()
                 while piece := os.read(process.stdout.fileno(), PIECE):
                     yield piece
-                stderr = process.stderr.read()
-                process.wait(TERMINATE_GRACE_S)
+                _, stderr = talk(process, timeout_s=TERMINATE_GRACE_S)
             finally:
                 if process.poll() is None:
                     stop(process)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import threading
 from pathlib import Path
 
@@ -218,6 +219,21 @@ def test_a_pre_push_hook_that_refuses_is_held_with_its_words(tmp_path: Path) -> 
         remote_of(one).push(commit(one, {"a": "new\n"}))
     assert held.value.kind is HeldKind.HOOK
     assert held.value.reason == "your pre-push hook refuses: a test fails"
+
+
+@pytest.mark.timeout(60)
+def test_a_pre_push_hook_that_leaves_a_child_in_the_background_does_not_stall_the_push(
+    tmp_path: Path,
+) -> None:
+    hub, one, _ = make_pair(tmp_path)
+    child = tmp_path / "child"
+    install_hook(one / ".git", "pre-push", f"sleep 600 & echo $! > '{child}'")
+    revision = commit(one, {"a": "new\n"})
+    try:
+        remote_of(one).push(revision)
+    finally:
+        os.kill(int(child.read_text()), signal.SIGKILL)
+    assert head(hub, "main") == revision
 
 
 def test_a_working_copy_at_the_other_end_that_wants_to_be_updated_is(tmp_path: Path) -> None:

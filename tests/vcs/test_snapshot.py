@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,34 @@ def test_hooks_may_change_what_is_committed_and_its_message(place: Path, paths: 
     assert "Signed-off-by: me" in done.message
     assert (place / ".git" / "after").exists()
     assert is_clean(place)
+
+
+@pytest.fixture
+def child(tmp_path: Path) -> Iterator[str]:
+    """Give the script that leaves a child in the background, which is ended afterwards."""
+    number = tmp_path / "child"
+    yield f"sleep 600 & echo $! > '{number}'"
+    os.kill(int(number.read_text()), signal.SIGKILL)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", ["pre-commit", "commit-msg", "post-commit"])
+def test_a_hook_that_leaves_a_child_in_the_background_does_not_stall_commits(
+    place: Path, child: str, name: str
+) -> None:
+    hook(place, name, child)
+    write(place, {"a.txt": "more\n"})
+    done = snapshots_of(place, run_hooks=True).commit(None)
+    assert done.revision == head(place)
+    assert done.notes == ()
+
+
+@pytest.mark.timeout(60)
+def test_a_message_program_that_leaves_a_child_in_the_background_is_heard(place: Path, child: str) -> None:
+    write(place, {"a.txt": "more\n"})
+    done = snapshots_of(place, message_command=f"{child}; echo by me").commit(None)
+    assert git(place, "log", "-1", "--format=%s") == "by me"
+    assert done.notes == ()
 
 
 def test_a_signature_that_cannot_be_made_holds_the_commit(place: Path, paths: Paths) -> None:
