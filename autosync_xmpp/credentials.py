@@ -8,8 +8,10 @@ import signal
 import subprocess
 
 from autosync_common.settings import XmppConfig
+from autosync_common.talk import first, last, talk
 
 COMMAND_TIMEOUT_S = 60.0
+OUTPUT_LIMIT = 65536
 
 
 class PasswordUnavailable(Exception):
@@ -45,7 +47,9 @@ def _run(command: str, timeout_s: float) -> tuple[int, bytes, str]:
         start_new_session=True,
     ) as process:
         try:
-            output, errors = process.communicate(timeout=timeout_s)
+            output, errors = talk(
+                process, timeout_s=timeout_s, stdout=first(OUTPUT_LIMIT), stderr=last(OUTPUT_LIMIT)
+            )
         except subprocess.TimeoutExpired:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
