@@ -36,7 +36,7 @@ def suits(repository: Repository, at: Place) -> bool:
         return False
     if os.path.exists(os.path.join(repository.common_dir, b"shallow")):
         return False
-    unusual = r"^(remote\..*\.uploadpack|extensions\.partialclone)$"
+    unusual = r"^(remote\..*\.(uploadpack|promisor|partialclonefilter)|extensions\.partialclone)$"
     return not repository.git().line("config", "--get-regexp", unusual, allow=(0, 1))
 
 

@@ -132,11 +132,13 @@ def test_a_branch_that_was_moved_back_is_followed(pair: tuple[Path, Path, Path])
 
 def test_what_it_does_not_suit_is_fetched_as_usual(pair: tuple[Path, Path, Path], tmp_path: Path) -> None:
     hub, one, two = pair
+    git(hub, "config", "uploadpack.allowFilter", "true")
     shallow = clone(f"file://{hub}", tmp_path / "shallow", "--depth=1")
+    partial = clone(f"file://{hub}", tmp_path / "partial", "--filter=blob:none")
     git(two, "config", "remote.origin.uploadpack", "git-upload-pack")
     commit(one, {"c": "3\n"})
     git(one, "push", "-q")
-    for work in (shallow, two):
+    for work in (shallow, partial, two):
         assert remote_of(work).fetch() == head(one)
         assert not was_lean(work)
         write(work, {"d": "4\n"})
