@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from autosync_common.answers import Answer, Deferred, Refused
 from autosync_common.errors import DONE, NO, TEMPORARY
 from autosync_common.messages import BatchSettled, Change, Message, XmppState
-from autosync_common.paths import home
 from autosync_common.stage import Stage
 from autosync_common.surroundings import NetworkChanges, Sleep
 from autosync_vcs import events
 from autosync_vcs.driver import HeldKind
 from autosync_vcs.git.process import running, stop_all
+from autosync_vcs.login import login_facts
 from autosync_vcs.worker import Worker
 
 TOPICS = ("batch.settled", "xmpp.state")
@@ -36,7 +35,7 @@ class Service:
         self._waiting_for_quiet: list[tuple[Deferred, tuple[Worker, ...]]] = []
         self._sleep = sleep or Sleep()
         self._network = NetworkChanges(stage.loop, self._network_changed)
-        self._login = _login_facts()
+        self._login = login_facts()
         for worker in self._workers:
             worker.on_change = self._changed
         stage.on_stop = self.stop
@@ -182,7 +181,7 @@ class Service:
                 worker.post(events.Rescan())
                 worker.post(events.Announced())
         if any(worker.is_held(HeldKind.LOGIN) for worker in self._workers):
-            login = _login_facts()
+            login = login_facts()
             if login != self._login:
                 self._login = login
                 for worker in self._workers:
@@ -209,15 +208,3 @@ def _below(root: str, of: str) -> str | None:
 def _moved(change: Change, below: str) -> Change:
     source = f"{below}/{change.source}" if change.source else None
     return Change(f"{below}/{change.path}" if change.path else below, change.kind, source)
-
-
-def _login_facts() -> tuple[object, ...]:
-    """Give what changes when a person mends a login: keys, known hosts, the agent."""
-    facts: list[tuple[str, int]] = []
-    try:
-        with os.scandir(Path(home()) / ".ssh") as found:
-            facts = sorted((one.name, one.stat().st_mtime_ns) for one in found)
-    except OSError:
-        pass
-    agent = os.environ.get("SSH_AUTH_SOCK", "")
-    return (*facts, Path(agent).exists() if agent else None)
