@@ -1,9 +1,11 @@
-"""The git processes of this machine, the user's among them, as /proc shows them."""
+"""The processes of this machine, the user's git among them, as /proc shows them."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
+from typing import NamedTuple
 
 
 def git_processes() -> Iterator[tuple[bytes, list[bytes]]]:
@@ -41,3 +43,36 @@ def working_directory(pid: bytes) -> bytes:
         return os.readlink(b"/proc/%s/cwd" % pid) + b"/"
     except OSError:
         return b""
+
+
+class OpenFiles(NamedTuple):
+    """What /proc tells of open files."""
+
+    files: frozenset[tuple[int, int]]
+    """Device and inode of each."""
+    unseen: frozenset[bytes]
+    """The processes that do not let us see theirs: those of other users."""
+
+
+def open_files(prefix: bytes) -> OpenFiles:
+    """Give the files that any process has open, of those whose names begin so."""
+    files: set[tuple[int, int]] = set()
+    unseen: set[bytes] = set()
+    for pid in filter(bytes.isdigit, os.listdir(b"/proc")):
+        try:
+            files |= set(_open_in(b"/proc/%s/fd" % pid, prefix))
+        except PermissionError:
+            unseen.add(pid)
+        except OSError:  # it has ended
+            continue
+    return OpenFiles(frozenset(files), frozenset(unseen))
+
+
+def _open_in(directory: bytes, prefix: bytes) -> Iterator[tuple[int, int]]:
+    """Only what has the right name is looked at: some file systems take for ever to answer."""
+    for number in os.listdir(directory):
+        link = os.path.join(directory, number)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.basename(os.readlink(link)).startswith(prefix):
+                seen = os.stat(link)
+                yield seen.st_dev, seen.st_ino
