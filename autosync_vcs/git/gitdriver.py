@@ -25,6 +25,7 @@ from autosync_vcs.git.identity import identity
 from autosync_vcs.git.ignored import Ignored
 from autosync_vcs.git.index_lock import unwritable
 from autosync_vcs.git.judging import Limits
+from autosync_vcs.git.keep_files import release_dead
 from autosync_vcs.git.merge import merge, merge_commit
 from autosync_vcs.git.names import check_names
 from autosync_vcs.git.only_one import Lock
@@ -142,6 +143,7 @@ class GitDriver:
     def recover(self) -> Integrated | None:
         with self._explained():
             check_settings(self.repository)
+            release_dead(self.repository)
             moved = self._snapshots.recover()
             done = recover(self.repository, self._host)
             if moved or done is not None:

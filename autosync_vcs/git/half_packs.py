@@ -10,6 +10,7 @@ import math
 import os
 import time
 
+from autosync_vcs.git.keep_files import release_dead
 from autosync_vcs.git.processes import git_processes, open_files, subcommand, working_directory
 from autosync_vcs.git.repository import Repository
 
@@ -33,6 +34,7 @@ class HalfPacks:
 
     def failed(self, begun: float) -> None:
         """A fetch that began at a time (``time.time()``) has ended without all that it wanted."""
+        release_dead(self._repository)
         self._since = begun if self._since is None else self._since
         self._remove()
 
