@@ -197,6 +197,10 @@ class Driver(Protocol):
         """Merge what was fetched and bring the working copy to it, losing no edit."""
         ...
 
+    def expect_push(self) -> None:
+        """A commit is being made that is to be pushed soon: connect to the remote meanwhile."""
+        ...
+
     def push(self) -> str | None:
         """Give what HEAD contains to the remote; the revision pushed, None where it had it already.
 

@@ -194,6 +194,8 @@ class Worker:
             case events.Recover():
                 self._local.do(self._recover, self._recovered, self._local_failed)
             case events.Commit(paths, settle_s):
+                if paths is not None and self._settings.network and self.state.network is Network.IDLE:
+                    self._network.do(self._opened.expect_push, _nothing, _nothing)
                 self._local.do(
                     lambda: self._opened.commit(paths, settle_s=settle_s, land=False),
                     self._committed,
@@ -250,8 +252,7 @@ class Worker:
             self._landings += 1
             self._landing.do(self._opened.land, self._landed, self._not_landed)
         self.post(events.CommitEnded(done.revision is not None, frozenset(done.pending), quarantined))
-        if done.revision is not None:
-            self._keep_house()
+        self._keep_house()
 
     def _landed(self, all_of_it: bool) -> None:
         """Where somebody else moved the branch meanwhile, look what is to be done again."""

@@ -35,6 +35,10 @@ class Distances:
             return True
         return self._git("merge-base", "--is-ancestor", revision, tip, allow=(0, 1, 128)).status == 0
 
+    def is_near(self, newer: str, older: str) -> bool:
+        """Tell whether a few commits, each with one parent, lead from one back to another."""
+        return self._steps(newer, older) is not None
+
     def base(self, one: str, other: str) -> str | None:
         """Give a best common ancestor: one of the two where it contains the other; None without any."""
         if self._steps(other, one) is not None:

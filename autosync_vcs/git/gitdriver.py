@@ -230,6 +230,12 @@ class GitDriver:
             self._sharing.note_shared()
             return revision
 
+    def expect_push(self) -> None:
+        with self._explained():
+            remote = self._find_remote()
+            if remote is not None:
+                remote.expect_push()
+
     # Neither
 
     def prepare(self) -> None:

@@ -14,12 +14,15 @@ import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from autosync_common.talk import talk
 
 LOCAL_TIMEOUT_S = 600.0
 TERMINATE_GRACE_S = 10.0
 PIECE = 1 << 16
+NO_INDEX = {"GIT_INDEX_FILE": "/nonexistent"}
+"""Several commands read the whole index for nothing, unless there is none."""
 
 _KEPT = ("HOME", "PATH", "USER", "LOGNAME", "TMPDIR", "SSH_AUTH_SOCK", "SSH_AGENT_PID", "LANG",
          "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "GNUPGHOME", "DBUS_SESSION_BUS_ADDRESS",
@@ -158,19 +161,9 @@ class Git:
         """Run one command and give the one line that it prints, empty where it prints nothing."""
         return os.fsdecode(self(*arguments, allow=allow).stdout.removesuffix(b"\n"))
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start a command that lives on; its stdin, stdout and stderr are pipes."""
-        process = subprocess.Popen(
-            self.command(*arguments),
-            cwd=self.directory,
-            env=self.environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            process_group=0,
-        )
-        _running.add(process)
-        return process
+    def start(self, *arguments: str, stdout: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
+        """Start a command that lives on; stdin, stderr, and stdout where none is given, are pipes."""
+        return start(self.command(*arguments), self.directory, self.environment(), stdout)
 
     def command(self, *arguments: str) -> tuple[str, ...]:
         settings = (part for one in (*_SETTINGS, *self._settings) for part in ("-c", one))
@@ -196,6 +189,26 @@ class Git:
 
 
 _running: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
+
+
+def start(
+    command: tuple[str, ...],
+    directory: bytes,
+    environment: Mapping[str, str],
+    stdout: IO[bytes] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start what git would start, or git; see ``Git.start``."""
+    process = subprocess.Popen(
+        command,
+        cwd=directory,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=stdout or subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        process_group=0,
+    )
+    _running.add(process)
+    return process
 
 
 def running() -> int:

@@ -17,19 +17,18 @@ from typing import NamedTuple
 
 from autosync_common.errors import UserError
 from autosync_vcs.driver import Held, HeldKind, Offline, Rejected
-from autosync_vcs.git import lean, refusals
+from autosync_vcs.git import direct_push, lean, refusals
+from autosync_vcs.git.direct_push import DirectPush
+from autosync_vcs.git.distances import Distances
 from autosync_vcs.git.half_packs import HalfPacks
 from autosync_vcs.git.mover import Mover
 from autosync_vcs.git.objects import HelperDied
 from autosync_vcs.git.plainness import configuration_state
-from autosync_vcs.git.process import Git, GitFailed, stop
+from autosync_vcs.git.process import NO_INDEX, Git, GitFailed, stop
 from autosync_vcs.git.reader import Reader
 from autosync_vcs.git.repository import Repository, resolve
 from autosync_vcs.git.ssh import Ssh
 from autosync_vcs.git.transfer import read_while_it_moves
-
-NO_INDEX = {"GIT_INDEX_FILE": "/nonexistent"}
-"""push and diff-tree read the whole index for nothing, unless there is none."""
 
 ASIDE = "refs/autosync/fetched"
 """What git fetched, for the moment that it takes to look at it."""
@@ -102,11 +101,15 @@ class Remote:
         self._repository = repository
         self._runtime_directory = runtime_directory
         self._mover = Mover(repository, "autosync: fetched")
+        self._push_mover = Mover(repository, "autosync: pushed")
         self._reader = reader or Reader(repository)
         self._proof = lean.Proof(repository, self._reader)
         self._half_packs = HalfPacks(repository)
         self._locked = 0
         self._suits: tuple[object, bool] = (None, False)
+        self._distances = Distances(repository, self._reader)
+        self._direct: DirectPush | None = None
+        self._direct_of: object = None
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped = False
         self._hook = repository.git().line(
@@ -195,17 +198,57 @@ class Remote:
 
         Raises ``Rejected`` where that would take commits away from the remote.
         """
-        git = self._git if os.access(self._hook, os.X_OK) else self._git.varied(environment=NO_INDEX)
         try:
-            self._run(
-                git, "push", "--porcelain", "--progress", "--no-follow-tags", "--recurse-submodules=no",
-                self.name, f"{revision}:refs/heads/{self.branch}",
-            )  # fmt: skip
+            if not self._push_directly(revision):
+                self._push_thoroughly(revision)
         except GitFailed as failure:
             raise self._push_meaning(failure) from None
         self._locked = 0
+
+    def expect_push(self) -> None:
+        """Open a connection for a push that is likely to come soon."""
+        direct = self._find_direct()
+        if direct is not None and self.known() is not None:
+            with contextlib.suppress(OSError):
+                direct.open()
+
+    def _push_directly(self, revision: str) -> bool:
+        """Push over the connection that waits; False where git must do it."""
+        direct, known = self._find_direct(), self.known()
+        if direct is None or known is None or not self._distances.is_near(revision, known):
+            return False
+        if not direct.push(revision, self.branch, known):
+            return False
+        with contextlib.suppress(GitFailed):  # the next fetch puts it right
+            self._push_mover.move(self.tracking, revision, known)
+        return True
+
+    def _push_thoroughly(self, revision: str) -> None:
+        git = self._git if os.access(self._hook, os.X_OK) else self._git.varied(environment=NO_INDEX)
+        self._run(
+            git, "push", "--porcelain", "--progress", "--no-follow-tags", "--recurse-submodules=no",
+            self.name, f"{revision}:refs/heads/{self.branch}",
+        )  # fmt: skip
         if self.known() != revision:  # git does it only where the configured refspec has the branch
             self._repository.git()("update-ref", self.tracking, revision)
+
+    def _find_direct(self) -> DirectPush | None:
+        """Give the quicker way to push as long as it suits: the user may configure something any time."""
+        if self._stopped or os.access(self._hook, os.X_OK):
+            return None
+        command = self._ssh.command if self._ssh else None
+        state = (configuration_state(self._repository), self._push_place, command)
+        if self._direct_of != state:
+            if self._direct is not None:
+                self._direct.rest()
+            suits = direct_push.suits(self._repository, self._push_place, command)
+            self._direct = (
+                DirectPush(self._repository, self._push_place, self._git, command) if suits else None
+            )
+            self._direct_of = state
+        if self._ssh:
+            self._ssh.after_sleep()
+        return self._direct
 
     def advertised(self) -> Advertised:
         """Ask for the remote's branches."""
@@ -229,15 +272,20 @@ class Remote:
         return self.fetch()
 
     def warm_up(self) -> None:
-        """Start what the next fetch would have to wait for. For any thread, as ``rest``."""
+        """Start what the next fetch or push would have to wait for. For any thread, as ``rest``."""
         if self._may_be_lean():
             self._mover.warm_up()
             self._proof.warm_up()
+        if self._direct is not None:
+            self._push_mover.warm_up()
 
     def rest(self) -> None:
         """End the helpers; they come back when they are needed."""
         self._mover.close()
+        self._push_mover.close()
         self._proof.close()
+        if self._direct is not None:
+            self._direct.rest()
 
     def hang_up(self) -> None:
         """End kept connections."""
@@ -247,6 +295,8 @@ class Remote:
     def stop(self) -> None:
         """End what is under way, from another thread; nothing works afterwards."""
         self._stopped = True
+        if self._direct is not None:
+            self._direct.stop()
         process = self._process
         if process is not None:
             stop(process)
