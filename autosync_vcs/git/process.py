@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autosync_common.talk import talk
+from autosync_vcs.git.words import plain
 
 LOCAL_TIMEOUT_S = 600.0
 TERMINATE_GRACE_S = 10.0
@@ -60,13 +61,13 @@ class GitFailed(Exception):
 
     @property
     def reason(self) -> str:
-        """Give the line of stderr that says most, without its prefix."""
+        """Give the line of stderr that says most, without its prefix, fit to be shown."""
         lines = [line.strip() for line in self.stderr.splitlines() if line.strip()]
         for prefix in ("fatal: ", "error: "):
             for line in lines:
                 if line.startswith(prefix):
-                    return line.removeprefix(prefix)
-        return lines[-1] if lines else "it said nothing"
+                    return plain(line.removeprefix(prefix))
+        return plain(lines[-1]) if lines else "it said nothing"
 
 
 class GitTimedOut(GitFailed):

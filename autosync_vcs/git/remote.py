@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from autosync_common.errors import UserError
 from autosync_vcs.driver import Held, HeldKind, Offline, Rejected
-from autosync_vcs.git import lean, refusals
+from autosync_vcs.git import lean, refusals, transfer
 from autosync_vcs.git.half_packs import HalfPacks
 from autosync_vcs.git.mover import Mover
 from autosync_vcs.git.objects import HelperDied
@@ -26,7 +26,6 @@ from autosync_vcs.git.process import Git, GitFailed, stop
 from autosync_vcs.git.reader import Reader
 from autosync_vcs.git.repository import Repository, resolve
 from autosync_vcs.git.ssh import Ssh
-from autosync_vcs.git.transfer import read_while_it_moves
 
 NO_INDEX = {"GIT_INDEX_FILE": "/nonexistent"}
 """push and diff-tree read the whole index for nothing, unless there is none."""
@@ -172,7 +171,7 @@ class Remote:
             return False
         answer = self._run(
             self._git.varied(environment=NO_INDEX), "fetch-pack", "--thin", "--lock-pack",
-            self._fetch_place.url, f"refs/heads/{self.branch}",
+            self._fetch_url, f"refs/heads/{self.branch}",
         )  # fmt: skip
         try:
             revision = lean.revision_of(answer, self.branch)
@@ -215,7 +214,7 @@ class Remote:
             raise self._meaning(failure, self._fetch_place) from None
         branches: dict[str, str] = {}
         default = None
-        for line in os.fsdecode(answer).splitlines():
+        for line in os.fsdecode(answer).split("\n"):
             value, _, name = line.partition("\t")
             if name.startswith("refs/heads/"):
                 branches[name.removeprefix("refs/heads/")] = value
@@ -254,7 +253,8 @@ class Remote:
     def _connect(self) -> None:
         """Read where the remote is; the user may have changed it."""
         git = self._repository.git()
-        self._fetch_place = refusals.place(git.line("remote", "get-url", self.name))
+        self._fetch_url = git.line("remote", "get-url", self.name)
+        self._fetch_place = refusals.place(self._fetch_url)
         self._push_place = refusals.place(git.line("remote", "get-url", "--push", self.name))
         self._ssh: Ssh | None = None
         environment: dict[str, str] = {}
@@ -304,7 +304,7 @@ class Remote:
             try:
                 if self._stopped:
                     stop(process)
-                stdout, stderr = read_while_it_moves(process, arguments)
+                stdout, stderr = transfer.read_while_it_moves(process, arguments)
             except BaseException:
                 stop(process)
                 raise
