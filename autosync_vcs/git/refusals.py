@@ -286,6 +286,14 @@ def not_a_commit(at: Place, branch: str) -> Held:
     )
 
 
+def too_many_branches(at: Place) -> Held:
+    return Held(
+        HeldKind.REFUSED,
+        f"{at.host} has too many branches to look at",
+        "`branch = NAME` in the configuration",
+    )
+
+
 def _locked(_: Place, found: re.Match[str], __: str) -> Failure:
     return Held(HeldKind.LOCK, f"another git holds {plain(found[1])}", "it is tried again")
 

@@ -212,6 +212,8 @@ class Remote:
             answer = self._run(self._git, "ls-remote", "--symref", self.name, "HEAD", "refs/heads/*")
         except GitFailed as failure:
             raise self._meaning(failure, self._fetch_place) from None
+        if len(answer) >= transfer.STDOUT_LIMIT:
+            raise refusals.too_many_branches(self._fetch_place)
         branches: dict[str, str] = {}
         default = None
         for line in os.fsdecode(answer).split("\n"):

@@ -165,6 +165,17 @@ def test_what_the_remote_has_is_advertised(tmp_path: Path) -> None:
     assert remote_of(two).advertised().adoptable() is None
 
 
+def test_more_branches_than_anybody_has_are_told_and_not_cut_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub, one, two = make_pair(tmp_path)
+    names = "".join(f"{head(one)} refs/heads/{number:04}\n" for number in range(2000))
+    (hub / "packed-refs").write_text(f"# pack-refs with: peeled fully-peeled sorted \n{names}")
+    monkeypatch.setattr("autosync_vcs.git.transfer.STDOUT_LIMIT", 4096)
+    with pytest.raises(Held, match="too many branches"):
+        remote_of(two).advertised()
+
+
 def test_an_empty_hub_advertises_nothing(tmp_path: Path, alone: Path) -> None:
     git(alone, "remote", "add", "origin", str(make_hub(tmp_path / "hub.git")))
     assert remote_of(alone).advertised() == Advertised()
