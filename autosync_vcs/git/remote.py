@@ -35,7 +35,7 @@ ASIDE = "refs/autosync/fetched"
 LOCKED_IN_A_ROW = 3
 """A lock in the hub is that of another push at first, which is as good as a race that was lost."""
 
-_NO_SUCH_BRANCH = re.compile(r"couldn't find remote ref|no such remote ref")
+_NO_SUCH_BRANCH = re.compile(r"^(?:fatal|error): (?:couldn't find|no such) remote ref ", re.MULTILINE)
 
 
 class Choice(NamedTuple):

@@ -137,6 +137,19 @@ def test_a_branch_that_the_hub_has_lost_is_not_believed_to_be_there(tmp_path: Pa
     assert head(hub, "main") == head(one)
 
 
+def test_a_hub_that_speaks_of_lost_branches_has_not_lost_ours(tmp_path: Path) -> None:
+    _, one, _ = make_pair(tmp_path)
+    program = tmp_path / "upload-pack"
+    program.write_text('#!/bin/sh\necho "remote: couldn\'t find remote ref refs/heads/old" >&2\nexit 1\n')
+    program.chmod(0o755)
+    git(one, "config", "remote.origin.uploadpack", str(program))
+    remote = remote_of(one)
+    known = remote.known()
+    with pytest.raises((Held, Offline)):
+        remote.fetch()
+    assert remote.known() == known is not None
+
+
 def test_the_tracking_reference_is_kept_where_the_clone_does_not_track_the_branch(tmp_path: Path) -> None:
     hub, one, _ = make_pair(tmp_path)
     git(one, "push", "-q", "origin", "main:other")
