@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from autosync_common.talk import talk
+from autosync_common.talk import Trim, everything, talk
 from autosync_vcs.git.words import plain
 
 LOCAL_TIMEOUT_S = 600.0
@@ -120,6 +120,7 @@ class Git:
         input: bytes = b"",
         allow: Collection[int] = (0,),
         timeout_s: float = LOCAL_TIMEOUT_S,
+        stderr_kept: Trim = everything,
     ) -> Result:
         """Run one command to its end.
 
@@ -128,7 +129,7 @@ class Git:
         """
         with self.start(*arguments) as process:
             try:
-                stdout, stderr = talk(process, input, timeout_s=timeout_s)
+                stdout, stderr = talk(process, input, timeout_s=timeout_s, stderr=stderr_kept)
             except subprocess.TimeoutExpired as late:
                 stop(process)
                 said = late.stderr or b"no answer in time"
