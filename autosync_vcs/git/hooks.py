@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 
+from autosync_common.talk import last
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.process import Git, GitFailed, GitTimedOut
 from autosync_vcs.git.repository import Repository
 
 TIMEOUT_S = 300.0
+STDERR_LIMIT = 65536
+"""So much of the end of what a hook says is kept."""
 
 
 class Hooks:
@@ -41,7 +44,10 @@ class Hooks:
     def _run(self, git: Git, name: str, *arguments: str) -> None:
         words = ("--", *arguments) if arguments else ()
         try:
-            git("hook", "run", "--ignore-missing", name, *words, timeout_s=TIMEOUT_S)
+            git(
+                "hook", "run", "--ignore-missing", name, *words,
+                timeout_s=TIMEOUT_S, stderr_kept=last(STDERR_LIMIT),
+            )  # fmt: skip
         except GitTimedOut:
             raise self._refused(name, f"it took longer than {TIMEOUT_S:g} s") from None
         except GitFailed as failure:

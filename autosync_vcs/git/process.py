@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from autosync_common.talk import talk
+from autosync_common.talk import Trim, everything, talk
+from autosync_vcs.git.words import plain
 
 LOCAL_TIMEOUT_S = 600.0
 TERMINATE_GRACE_S = 10.0
@@ -63,13 +64,13 @@ class GitFailed(Exception):
 
     @property
     def reason(self) -> str:
-        """Give the line of stderr that says most, without its prefix."""
+        """Give the line of stderr that says most, without its prefix, fit to be shown."""
         lines = [line.strip() for line in self.stderr.splitlines() if line.strip()]
         for prefix in ("fatal: ", "error: "):
             for line in lines:
                 if line.startswith(prefix):
-                    return line.removeprefix(prefix)
-        return lines[-1] if lines else "it said nothing"
+                    return plain(line.removeprefix(prefix))
+        return plain(lines[-1]) if lines else "it said nothing"
 
 
 class GitTimedOut(GitFailed):
@@ -122,6 +123,7 @@ class Git:
         input: bytes = b"",
         allow: Collection[int] = (0,),
         timeout_s: float = LOCAL_TIMEOUT_S,
+        stderr_kept: Trim = everything,
     ) -> Result:
         """Run one command to its end.
 
@@ -130,7 +132,7 @@ class Git:
         """
         with self.start(*arguments) as process:
             try:
-                stdout, stderr = talk(process, input, timeout_s=timeout_s)
+                stdout, stderr = talk(process, input, timeout_s=timeout_s, stderr=stderr_kept)
             except subprocess.TimeoutExpired as late:
                 stop(process)
                 said = late.stderr or b"no answer in time"

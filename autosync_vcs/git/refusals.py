@@ -8,15 +8,14 @@ that waiting may heal, with git's words, so that nobody is left without an expla
 from __future__ import annotations
 
 import re
+import shlex
 import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from autosync_vcs.driver import Held, HeldKind, Offline, Rejected
-
-WORDS_LIMIT = 200
-"""So much of what somebody else's server says is passed on, in characters."""
+from autosync_vcs.git.words import plain, searchable
 
 Failure = Held | Offline | Rejected
 
@@ -26,7 +25,7 @@ class Place:
     """Where a remote is, as its URL says."""
 
     url: str
-    """As it may be shown and sent to others: without user and password where it is http."""
+    """As it may be shown and sent to others: without a password, and without the user where it is http."""
     kind: Literal["ssh", "http", "git", "file"]
     host: str
     """For people: ``vps``; for a file remote its path."""
@@ -34,6 +33,8 @@ class Place:
     """What ssh is given: ``vps``, ``-p 2222 git@vps``."""
 
 
+_USER_AND_PASSWORD = re.compile(r"//[^/]*@")
+_PASSWORD = re.compile(r"^(\w[\w+.-]*://[^/@:]*):[^/]*@")
 _HELPER = re.compile(r"\w[\w+.-]*::")
 """Of gitremote-helpers(7): whatever follows is the helper's."""
 _SCP_LIKE = re.compile(r"(?:(?P<user>[^@/]+)@)?(?P<host>\[[^\]]+\]|[^:/\[]+):(?P<path>.*)", re.DOTALL)
@@ -44,13 +45,14 @@ def place(url: str) -> Place:
     try:
         return _place(url)
     except ValueError:  # no port is a number, a bracket too many
-        bare = re.sub("//[^/]*@", "//", url)
+        bare = _USER_AND_PASSWORD.sub("//", url)
         return Place(bare, "git", bare)
 
 
 def _place(url: str) -> Place:
     if _HELPER.match(url):
-        return Place(url, "git", url)
+        shown = _USER_AND_PASSWORD.sub("//", url)
+        return Place(shown, "git", shown)
     parts = urllib.parse.urlsplit(url) if "://" in url else None
     if parts is None:
         near = _SCP_LIKE.fullmatch(url)
@@ -58,20 +60,21 @@ def _place(url: str) -> Place:
             return Place(url, "file", url)
         host = near["host"].strip("[]")
         return Place(url, "ssh", host, f"{near['user']}@{host}" if near["user"] else host)
-    host = parts.hostname or ""
+    host, shown = parts.hostname or "", _PASSWORD.sub(r"\1@", url)
     if parts.scheme in ("ssh", "git+ssh", "ssh+git"):
         login = f"{parts.username}@{host}" if parts.username else host
-        return Place(url, "ssh", host, f"-p {parts.port} {login}" if parts.port else login)
+        return Place(shown, "ssh", host, f"-p {parts.port} {login}" if parts.port else login)
     if parts.scheme in ("http", "https"):
         bare = parts._replace(netloc=parts.netloc.rpartition("@")[2])
         return Place(bare.geturl(), "http", host)
     if parts.scheme == "file":
         return Place(url, "file", urllib.parse.unquote(parts.path))
-    return Place(url, "git", host)
+    return Place(shown, "git", host)
 
 
 def of_failure(stderr: str, at: Place) -> Failure:
     """Tell what it means that git could not talk to the remote, from its stderr."""
+    stderr = searchable(stderr)
     for pattern, meaning in _ROWS:
         found = re.search(pattern, stderr, re.IGNORECASE | re.MULTILINE)
         if found:
@@ -84,7 +87,8 @@ def of_push(stdout: str, stderr: str, at: Place, *, hooked: bool = True) -> Fail
 
     ``hooked``: the user has a pre-push hook.
     """
-    refused = [line.split("\t") for line in stdout.splitlines() if line.startswith("!\t")]
+    stderr = searchable(stderr)
+    refused = [line.split("\t") for line in stdout.split("\n") if line.startswith("!\t")]
     if not refused:
         if re.search(r"^(error|fatal): failed to push some refs", stderr, re.MULTILINE) and not re.search(
             r"^fatal: |^remote: ", stderr, re.MULTILINE
@@ -100,7 +104,7 @@ def of_push(stdout: str, stderr: str, at: Place, *, hooked: bool = True) -> Fail
     if lacking is not None:
         return Held(
             HeldKind.REPOSITORY,
-            f"this repository is damaged: {_cut(lacking[1])}",
+            f"this repository is damaged: {plain(lacking[1])}",
             "git fsck here; another host or the hub may have it",
         )
     if "unpacker error" in summary or re.search(_UNSTORED, stderr):
@@ -111,11 +115,11 @@ def of_push(stdout: str, stderr: str, at: Place, *, hooked: bool = True) -> Fail
             "make room there, or mend its permissions",
         )
     if summary.startswith("[rejected]") or re.search(_RACES, summary):
-        return Rejected(summary)
+        return Rejected(plain(summary))
     if summary.startswith("[remote failure]"):
         return of_failure(stderr, at)
     reason = re.sub(r"^\[[^\]]*\]\s*\(?|\)$", "", summary)
-    return hub_refuses(_remote_words(stderr) or reason)
+    return hub_refuses(_remote_words(stderr) or plain(reason))
 
 
 def hub_refuses(words: str) -> Held:
@@ -126,12 +130,14 @@ def hub_refuses(words: str) -> Held:
 
 def hub_is_locked(stderr: str, at: Place) -> Held | None:
     """Tell of a lock in the hub; it may be that of another push, or left by one that was killed."""
-    found = re.search(r"^remote: .*Unable to create '(.*\.lock)': File exists", stderr, re.MULTILINE)
+    found = re.search(
+        r"^remote: .*Unable to create '(.*\.lock)': File exists", searchable(stderr), re.MULTILINE
+    )
     if found is None:
         return None
     return Held(
         HeldKind.LOCK,
-        f"another git holds {_cut(found[1])} on {at.host}",
+        f"another git holds {plain(found[1])} on {at.host}",
         "it is tried again; if no git is at work there, rm that file",
     )
 
@@ -172,7 +178,7 @@ def _hook_refuses(stderr: str) -> Held:
     lines = [
         line for line in stderr.splitlines() if line.strip() and not line.startswith("error: failed to")
     ]
-    words = _cut(" ".join(lines)) or "it says nothing"
+    words = plain(" ".join(lines)) or "it says nothing"
     return Held(HeldKind.HOOK, f"your pre-push hook refuses: {words}", "mend what it complains about")
 
 
@@ -199,7 +205,7 @@ def _changed_host_key(at: Place, _: re.Match[str], __: str) -> Failure:
 
 
 def _key_refused(at: Place, found: re.Match[str], _: str) -> Failure:
-    return key_refused(at, found[1] if found.re.groups else "Permission denied")
+    return key_refused(at, plain(found[1]) if found.re.groups else "Permission denied")
 
 
 def _wants_password(at: Place, _: re.Match[str], __: str) -> Failure:
@@ -213,7 +219,7 @@ def _wants_password(at: Place, _: re.Match[str], __: str) -> Failure:
 def _bad_certificate(at: Place, found: re.Match[str], _: str) -> Failure:
     return Held(
         HeldKind.LOGIN,
-        f"the certificate of {at.host} is not trusted ({_cut(found[0])})",
+        f"the certificate of {at.host} is not trusted ({plain(found[0])})",
         "http.sslCAInfo in git's configuration, if it is your own server",
     )
 
@@ -231,12 +237,13 @@ def _no_repository(at: Place, _: re.Match[str], __: str) -> Failure:
     )
 
 
-def _hub_of_another(at: Place, found: re.Match[str], stderr: str) -> Failure:
-    command = re.search(r"git config --global --add safe\.directory .*", stderr)
+def _hub_of_another(_: Place, found: re.Match[str], __: str) -> Failure:
+    """git names the command too; but a hub may say anything, and a person would run it."""
+    there = plain(found[1])
     return Held(
         HeldKind.LOGIN,
-        f"{found[1]} belongs to another user, so git does not trust it",
-        command[0] if command else "git config --global --add safe.directory",
+        f"{there} belongs to another user, so git does not trust it",
+        f"git config --global --add safe.directory {shlex.quote(there)}",
     )
 
 
@@ -251,32 +258,49 @@ def _disk_full(_: Place, __: re.Match[str], ___: str) -> Failure:
 def _not_accepted(at: Place, found: re.Match[str], _: str) -> Failure:
     return Held(
         HeldKind.REPOSITORY,
-        f"what {at.host} sends is damaged or hostile and was not accepted ({_cut(found[1])})",
+        f"what {at.host} sends is damaged or hostile and was not accepted ({plain(found[1] or found[0])})",
         "git fsck there; nothing of it was taken",
     )
 
 
 def _damaged(at: Place, found: re.Match[str], _: str) -> Failure:
+    return _is_damaged(at, found[1])
+
+
+def _corrupt(at: Place, found: re.Match[str], stderr: str) -> Failure:
+    before = re.search(r"^remote: (?:fatal|error): (.*)", stderr[: found.start()], re.MULTILINE)
+    return _is_damaged(at, (before[1] if before else "") or found[0].removeprefix("remote: "))
+
+
+def _is_damaged(at: Place, words: str) -> Held:
     return Held(
-        HeldKind.REPOSITORY, f"the repository {at.url} is damaged ({_cut(found[1])})", "git fsck there"
+        HeldKind.REPOSITORY, f"the repository {at.url} is damaged ({plain(words)})", "git fsck there"
     )
 
 
 def not_a_commit(at: Place, branch: str) -> Held:
     return Held(
         HeldKind.REPOSITORY,
-        f"what {at.host} has as branch {_cut(branch)} is no commit, and was not accepted",
+        f"what {at.host} has as branch {plain(branch)} is no commit, and was not accepted",
         "git log there; nothing of it was taken",
     )
 
 
+def too_many_branches(at: Place) -> Held:
+    return Held(
+        HeldKind.REFUSED,
+        f"{at.host} has too many branches to look at",
+        "`branch = NAME` in the configuration",
+    )
+
+
 def _locked(_: Place, found: re.Match[str], __: str) -> Failure:
-    return Held(HeldKind.LOCK, f"another git holds {_cut(found[1])}", "it is tried again")
+    return Held(HeldKind.LOCK, f"another git holds {plain(found[1])}", "it is tried again")
 
 
 def _not_writable(_: Place, found: re.Match[str], __: str) -> Failure:
     return Held(
-        HeldKind.REPOSITORY, f"git's metadata cannot be written ({_cut(found[0])})", "mend its permissions"
+        HeldKind.REPOSITORY, f"git's metadata cannot be written ({plain(found[0])})", "mend its permissions"
     )
 
 
@@ -302,10 +326,7 @@ _ROWS: tuple[tuple[str, Callable[[Place, re.Match[str], str], Failure]], ...] = 
         r"did not receive expected object.*|missing (?:blob|tree|commit) object.*)",
         _not_accepted,
     ),
-    (
-        r"^remote: (?:fatal|error): (.*)(?:\n.*)*^remote: aborting due to possible repository corruption",
-        _damaged,
-    ),
+    (r"^remote: aborting due to possible repository corruption", _corrupt),
     (r"(refs/\S+)': Unable to create .*\.lock'?: File exists", _locked),
     (r"(shallow\.lock|\S+\.lock)'?: File exists", _locked),
     (
@@ -335,16 +356,10 @@ def _remote_words(stderr: str) -> str:
         line.removeprefix("remote:").strip() for line in stderr.splitlines() if line.startswith("remote:")
     )
     told = (line.removeprefix("error: ") for line in lines if line and not _PROGRESS.fullmatch(line))
-    return _cut(" ".join(told))
+    return plain(" ".join(told))
 
 
 def _last_words(stderr: str) -> str:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     telling = [line for line in lines if line.startswith(("fatal: ", "error: "))] or lines[-1:]
-    return _cut(telling[0].partition(": ")[2] or telling[0]) if telling else "it said nothing"
-
-
-def _cut(words: str) -> str:
-    printable = "".join(c if c.isprintable() else " " for c in words)
-    flat = " ".join(printable.split())
-    return flat if len(flat) <= WORDS_LIMIT else flat[: WORDS_LIMIT - 3] + "..."
+    return plain(telling[0].partition(": ")[2] or telling[0]) if telling else "it said nothing"

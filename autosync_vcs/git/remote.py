@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from autosync_common.errors import UserError
 from autosync_vcs.driver import Held, HeldKind, Offline, Rejected
-from autosync_vcs.git import direct_push, lean, refusals
+from autosync_vcs.git import direct_push, lean, refusals, transfer
 from autosync_vcs.git.direct_push import DirectPush
 from autosync_vcs.git.distances import Distances
 from autosync_vcs.git.half_packs import HalfPacks
@@ -28,14 +28,13 @@ from autosync_vcs.git.process import NO_INDEX, Git, GitFailed, stop
 from autosync_vcs.git.reader import Reader
 from autosync_vcs.git.repository import Repository, resolve
 from autosync_vcs.git.ssh import Ssh
-from autosync_vcs.git.transfer import read_while_it_moves
 
 ASIDE = "refs/autosync/fetched"
 """What git fetched, for the moment that it takes to look at it."""
 LOCKED_IN_A_ROW = 3
 """A lock in the hub is that of another push at first, which is as good as a race that was lost."""
 
-_NO_SUCH_BRANCH = re.compile(r"couldn't find remote ref|no such remote ref")
+_NO_SUCH_BRANCH = re.compile(r"^(?:fatal|error): (?:couldn't find|no such) remote ref ", re.MULTILINE)
 
 
 class Choice(NamedTuple):
@@ -175,7 +174,7 @@ class Remote:
             return False
         answer = self._run(
             self._git.varied(environment=NO_INDEX), "fetch-pack", "--thin", "--lock-pack",
-            self._fetch_place.url, f"refs/heads/{self.branch}",
+            self._fetch_url, f"refs/heads/{self.branch}",
         )  # fmt: skip
         try:
             revision = lean.revision_of(answer, self.branch)
@@ -256,9 +255,11 @@ class Remote:
             answer = self._run(self._git, "ls-remote", "--symref", self.name, "HEAD", "refs/heads/*")
         except GitFailed as failure:
             raise self._meaning(failure, self._fetch_place) from None
+        if len(answer) >= transfer.STDOUT_LIMIT:
+            raise refusals.too_many_branches(self._fetch_place)
         branches: dict[str, str] = {}
         default = None
-        for line in os.fsdecode(answer).splitlines():
+        for line in os.fsdecode(answer).split("\n"):
             value, _, name = line.partition("\t")
             if name.startswith("refs/heads/"):
                 branches[name.removeprefix("refs/heads/")] = value
@@ -304,7 +305,8 @@ class Remote:
     def _connect(self) -> None:
         """Read where the remote is; the user may have changed it."""
         git = self._repository.git()
-        self._fetch_place = refusals.place(git.line("remote", "get-url", self.name))
+        self._fetch_url = git.line("remote", "get-url", self.name)
+        self._fetch_place = refusals.place(self._fetch_url)
         self._push_place = refusals.place(git.line("remote", "get-url", "--push", self.name))
         self._ssh: Ssh | None = None
         environment: dict[str, str] = {}
@@ -354,7 +356,7 @@ class Remote:
             try:
                 if self._stopped:
                     stop(process)
-                stdout, stderr = read_while_it_moves(process, arguments)
+                stdout, stderr = transfer.read_while_it_moves(process, arguments)
             except BaseException:
                 stop(process)
                 raise

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.process import Git
 from autosync_vcs.git.remote import Remote
 from autosync_vcs.git.repository import Repository, head, resolve
+from autosync_vcs.git.words import plain
 
 
 class Sharing:
@@ -107,7 +109,7 @@ class Sharing:
                 return None
             raise Held(
                 HeldKind.UNRELATED,
-                f"the hub has no branch {self.branch}, but {', '.join(sorted(advertised.branches))}",
+                f"the hub has no branch {self.branch}, but {plain(', '.join(sorted(advertised.branches)))}",
                 "git switch one of them, or `branch = NAME` in the configuration",
             )
         if ours is None or os.path.exists(self._began):
@@ -116,8 +118,8 @@ class Sharing:
             return None
         raise Held(
             HeldKind.UNRELATED,
-            f"the hub has no branch {self.branch}, and its branch {other} has another history",
-            f"git switch {other}; or git push {remote.name} {self.branch} to have both",
+            f"the hub has no branch {self.branch}, and its branch {plain(other)} has another history",
+            f"git switch {shlex.quote(plain(other))}; or git push {remote.name} {self.branch} to have both",
         )
 
     def adopt(self, other: str, remote: Remote) -> None:

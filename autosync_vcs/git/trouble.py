@@ -7,6 +7,7 @@ import os
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.repository import Repository
+from autosync_vcs.git.words import plain
 
 _NO_SPACE = ("No space left", "Disk quota exceeded", "Out of diskspace")
 _FULL_BYTES = 1 << 18
@@ -55,7 +56,9 @@ def held_by_helper(repository: Repository, words: str) -> Held:
     """Say what the last words of a helper mean."""
     if lacks_space(repository, words):
         return no_space(repository)
-    return Held(HeldKind.REPOSITORY, f"git could not make a commit: {words}", "git fsck there says more")
+    return Held(
+        HeldKind.REPOSITORY, f"git could not make a commit: {plain(words)}", "git fsck there says more"
+    )
 
 
 def lacks_space(repository: Repository, words: str) -> bool:

@@ -119,6 +119,28 @@ def test_of_several_branches_the_user_must_choose_one(opened: Open, trunk: Path,
     assert held.value.reason == "the hub has no branch main, but other, trunk"
 
 
+def test_a_hub_that_has_many_branches_does_not_name_them_all(
+    opened: Open, trunk: Path, tmp_path: Path
+) -> None:
+    names = "".join(f"{head(trunk, 'trunk')} refs/heads/{number:04}\n" for number in range(2000))
+    (trunk / "packed-refs").write_text(f"# pack-refs with: peeled fully-peeled sorted \n{names}")
+    with pytest.raises(Held) as held:
+        opened(make_new(trunk, tmp_path / "work")).fetch()
+    assert len(held.value.reason) < 500
+
+
+def test_a_branch_of_the_hubs_whose_name_is_a_command_is_not_run_by_who_copies_the_remedy(
+    opened: Open, trunk: Path, tmp_path: Path
+) -> None:
+    name = "x;touch${IFS}here"
+    git(trunk, "branch", "-m", "trunk", name)
+    work = make_repository(tmp_path / "work", {"b": "2\n"}, branch="main")
+    git(work, "remote", "add", "origin", str(trunk))
+    with pytest.raises(Held) as held:
+        opened(work).fetch()
+    assert held.value.remedy.startswith(f"git switch '{name}'; or ")
+
+
 def test_a_branch_of_the_hubs_own_history_is_made_there_under_its_name(
     opened: Open, trunk: Path, tmp_path: Path
 ) -> None:

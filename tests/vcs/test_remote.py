@@ -137,6 +137,19 @@ def test_a_branch_that_the_hub_has_lost_is_not_believed_to_be_there(tmp_path: Pa
     assert head(hub, "main") == head(one)
 
 
+def test_a_hub_that_speaks_of_lost_branches_has_not_lost_ours(tmp_path: Path) -> None:
+    _, one, _ = make_pair(tmp_path)
+    program = tmp_path / "upload-pack"
+    program.write_text('#!/bin/sh\necho "remote: couldn\'t find remote ref refs/heads/old" >&2\nexit 1\n')
+    program.chmod(0o755)
+    git(one, "config", "remote.origin.uploadpack", str(program))
+    remote = remote_of(one)
+    known = remote.known()
+    with pytest.raises((Held, Offline)):
+        remote.fetch()
+    assert remote.known() == known is not None
+
+
 def test_the_tracking_reference_is_kept_where_the_clone_does_not_track_the_branch(tmp_path: Path) -> None:
     hub, one, _ = make_pair(tmp_path)
     git(one, "push", "-q", "origin", "main:other")
@@ -163,6 +176,17 @@ def test_what_the_remote_has_is_advertised(tmp_path: Path) -> None:
     assert (both.default, both.adoptable()) == ("main", "main")
     git(hub, "symbolic-ref", "HEAD", "refs/heads/master")
     assert remote_of(two).advertised().adoptable() is None
+
+
+def test_more_branches_than_anybody_has_are_told_and_not_cut_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub, one, two = make_pair(tmp_path)
+    names = "".join(f"{head(one)} refs/heads/{number:04}\n" for number in range(2000))
+    (hub / "packed-refs").write_text(f"# pack-refs with: peeled fully-peeled sorted \n{names}")
+    monkeypatch.setattr("autosync_vcs.git.transfer.STDOUT_LIMIT", 4096)
+    with pytest.raises(Held, match="too many branches"):
+        remote_of(two).advertised()
 
 
 def test_an_empty_hub_advertises_nothing(tmp_path: Path, alone: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -10,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from autosync_vcs.driver import Held, HeldKind, Offline, Rejected
-from autosync_vcs.git import refusals
 from autosync_vcs.git.refusals import Place, of_failure, of_push, place
 from autosync_vcs.git.remote import Choice, Remote
 from autosync_vcs.git.repository import discover
+from autosync_vcs.git.words import WORDS_LIMIT, plain
 from tests.helpers.gitbox import git, make_repository
 
 # place
@@ -40,6 +41,8 @@ def test_a_url_is_taken_apart_as_git_does(url: str, expected: Place) -> None:
 
 
 # of_failure
+
+QUICK_S = 3.0
 
 VPS = place("me@vps:notes.git")
 
@@ -149,7 +152,81 @@ def test_the_hubs_words_are_told_without_progress_and_without_end() -> None:
     assert held.reason.startswith(
         'the hub refuses: "GH006: Protected branch update failed for refs/heads/main. [31m long long'
     )
-    assert len(held.reason) < refusals.WORDS_LIMIT + 50
+    assert len(held.reason) < WORDS_LIMIT + 50
+
+
+# hostile words
+
+REJECTED = "!\t1:refs/heads/main\t[remote rejected] ({})\nDone\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Permission denied (\x1b[31m{})",
+        "dubious ownership in repository at '/x\x1b[31m{}'",
+        "fsck error in packed object {}",
+        "error: object \x1b[31m{}: x",
+        "remote: error: \x1b[31m{}\nremote: aborting due to possible repository corruption",
+        "remote: aborting due to possible repository corruption {}",
+        "fatal: certificate problem \x1b[31m{}",
+        "refs/\x1b{}': Unable to create 'x.lock': File exists",
+        "fatal: \x1b[31m{}",
+        "error: 403\nremote: \x1b]0;title\x07{}",
+    ],
+)
+@pytest.mark.parametrize("many", ["z", "z ", "\u202e", "\u2028", "\r"])
+def test_what_a_server_says_is_told_in_one_line_that_is_not_long(words: str, many: str) -> None:
+    failure = of_failure(words.format(many * 60_000), VPS)
+    told = (failure.reason, failure.remedy) if isinstance(failure, Held) else (str(failure),)
+    for sentence in told:
+        assert sentence.isprintable()
+        assert len(sentence) < 2 * WORDS_LIMIT
+
+
+@pytest.mark.parametrize("reason", ["\x1b[31m", "cannot lock ref \x1b[31m"])
+def test_why_a_push_is_refused_is_told_in_one_line_that_is_not_long(reason: str) -> None:
+    failure = of_push(REJECTED.format(reason + "z" * 60_000), "", VPS)
+    told = failure.reason if isinstance(failure, Held) else str(failure)
+    assert told.isprintable()
+    assert len(told) < 2 * WORDS_LIMIT
+
+
+def test_a_command_is_not_taken_from_what_a_server_says() -> None:
+    stderr = (
+        "fatal: detected dubious ownership in repository at '/x; rm -rf ~'\n"
+        "\tgit config --global --add safe.directory /x; rm -rf ~\n"
+    )
+    held = of_failure(stderr, VPS)
+    assert isinstance(held, Held)
+    assert held.remedy == "git config --global --add safe.directory '/x; rm -rf ~'"
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "words", ["remote: error: x\n", "pack ", "SSL: ", "refs/", "a.lock", "certificate ", "error: object x"]
+)
+def test_words_that_are_made_to_be_searched_for_long_are_not(words: str) -> None:
+    stderr = words * (65536 // len(words))
+    before = time.process_time()
+    of_failure(stderr, VPS)
+    of_push(REJECTED.format("no"), stderr, VPS)
+    assert time.process_time() - before < QUICK_S
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("ssh://git:secret@vps/n.git", "ssh://git@vps/n.git"),
+        ("ftp://me:secret@vps/n.git", "ftp://me@vps/n.git"),
+        ("hg::https://me:secret@vps/n", "hg::https://vps/n"),
+        ("ssh://git@vps/n:1@2.git", "ssh://git@vps/n:1@2.git"),
+    ],
+)
+def test_a_password_in_a_url_is_not_shown(url: str, told: str) -> None:
+    assert place(url).url == told
+    assert "secret" not in place(url).host + place(url).login
+    assert "secret" not in plain(f"error: {url} is not there")
 
 
 # http

@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -143,6 +144,20 @@ def test_a_hook_that_refuses_holds_the_commit_with_its_words(place: Path, paths:
         snapshots_of(place, run_hooks=True).commit(paths("a.txt"))
     assert held.value.kind is HeldKind.HOOK
     assert "no secrets please" in held.value.reason
+
+
+def test_a_hook_that_says_much_does_not_fill_the_memory(place: Path) -> None:
+    hook(place, "pre-commit", "head -c 50000000 /dev/zero | tr '\\0' x >&2; echo; echo no >&2; exit 1")
+    write(place, {"a.txt": "more\n"})
+    snapshots = snapshots_of(place, run_hooks=True)
+    tracemalloc.start()
+    try:
+        with pytest.raises(Held) as held:
+            snapshots.commit(None)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+    assert len(held.value.reason) < 500
 
 
 def test_hooks_may_change_what_is_committed_and_its_message(place: Path, paths: Paths) -> None:
