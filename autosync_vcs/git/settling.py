@@ -55,6 +55,9 @@ def settle(repository: Repository, name: bytes, keep: Keep) -> list[Settled]:
         _finish(repository)
         path, chosen = _chosen(repository, name, keep)
         seen = _committed(repository, [*chosen, *([path] if keep == "other" else ())])
+        for copy in chosen:
+            if copy not in seen:
+                raise _no_file(copy)
         return [_settle(repository, path, copy, keep, seen) for copy in chosen]
 
 
@@ -100,6 +103,14 @@ def _unsaved(name: bytes) -> TemporaryError:
         os.fsdecode(name),
         "was saved and is not committed yet; nothing was changed",
         "`autosync sync` first",
+    )
+
+
+def _no_file(copy: bytes) -> TemporaryError:
+    return TemporaryError(
+        os.fsdecode(copy),
+        "is no file any more; nothing was changed",
+        "`autosync sync` commits that",
     )
 
 

@@ -29,6 +29,7 @@ from tests.helpers.tooling import command
 
 LAPTOP_AT, DESKTOP_AT = 1790000060, 1790000000
 COPY = "intro.conflict-20260921-"
+NO_FILE = "is no file any more; nothing was changed; `autosync sync` commits that"
 
 
 @pytest.fixture
@@ -315,6 +316,22 @@ def test_a_copy_that_is_not_committed_is_left_alone(place: Path, copy: str, keep
     answer = conflicts(place, f"--keep={keep}", "intro.tex")
     assert answer.returncode == 111
     assert answer.stderr.endswith("nothing was changed; `autosync sync` first\n")
+    assert contents(place) == before
+
+
+@pytest.mark.parametrize("keep", ["this", "other", "both"])
+def test_a_copy_that_became_a_directory_is_left_alone_and_none_once_that_is_committed(
+    place: Path, copy: str, keep: str
+) -> None:
+    write(place, {copy: None})
+    write(place, {f"{copy}/chapter": "1\n"})
+    before = contents(place)
+    answer = conflicts(place, f"--keep={keep}", "intro.tex")
+    assert (answer.returncode, answer.stdout) == (111, "")
+    assert answer.stderr == f"autosync-conflicts: {copy}: {NO_FILE}\n"
+    assert contents(place) == before
+    commit(place, {})
+    assert conflicts(place).returncode == 0
     assert contents(place) == before
 
 
