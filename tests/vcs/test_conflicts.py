@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -16,7 +17,7 @@ import pytest
 from autosync_common.errors import TemporaryError, UserError
 from autosync_common.instance import Lock, Record
 from autosync_common.paths import state_directory
-from autosync_vcs.git import settling
+from autosync_vcs.git import dropping, settling
 from autosync_vcs.git.apply import apply, recover
 from autosync_vcs.git.conflict_names import original_name
 from autosync_vcs.git.conflicts import Version, copies, list_conflicts
@@ -24,6 +25,7 @@ from autosync_vcs.git.merge import merge, merge_commit
 from autosync_vcs.git.repository import Repository, discover
 from autosync_vcs.git.settling import Keep, settle
 from autosync_vcs.git.settling_note import only_one
+from tests.helpers.finders import found
 from tests.helpers.gitbox import Files, clone, commit, contents, git, head, make_repository, write
 from tests.helpers.moments import at
 from tests.helpers.tooling import command
@@ -399,6 +401,23 @@ def test_a_file_that_somebody_may_still_write_to_is_not_dropped(
     assert leftovers(place) == []
 
 
+@pytest.mark.parametrize(("keep", "name"), [("this", "copy"), ("other", "intro.tex")])
+def test_what_somebody_writes_who_opens_a_file_while_it_is_compared_is_not_lost(
+    place: Path, repository: Repository, copy: str, keep: Keep, name: str
+) -> None:
+    file = place / (copy if name == "copy" else name)
+    expected = contents(place)
+    expected[file.name] += "late\n"
+    with (
+        found(file) as open_it,
+        at("dropping: compared", open_it),
+        pytest.raises(TemporaryError, match="not committed yet"),
+    ):
+        settle(repository, b"intro.tex", keep)
+    assert contents(place) == expected
+    assert leftovers(place) == []
+
+
 SETTLE = """
 import sys
 from autosync_vcs.git.repository import discover
@@ -408,11 +427,13 @@ settle(discover(sys.argv[1]), b"intro.tex", sys.argv[2])
 KILLED_AT = {
     ("this", "settling: noted"): "undone",
     ("this", "settling: taken out"): "done",
+    ("this", "dropping: compared"): "done",
     ("this", "settling: dropped"): "done",
     ("other", "settling: noted"): "undone",
     ("other", "settling: as readable as the other"): "undone",
     ("other", "settling: exchanged"): "done",
     ("other", "settling: taken out"): "done",
+    ("other", "dropping: compared"): "done",
     ("other", "settling: dropped"): "done",
 }
 GIVEN_BACK = "settling: given back"
@@ -433,7 +454,8 @@ def killed_while_settling(place: Path, keep: str, point: str) -> None:
 
 
 def test_every_point_at_which_a_settling_may_be_killed_is_tried() -> None:
-    points = set(re.findall(r'crash_point\("(.*)"\)', Path(settling.__file__).read_text()))
+    sources = "".join(inspect.getsource(module) for module in (settling, dropping))
+    points = set(re.findall(r'crash_point\("(.*)"\)', sources))
     assert points == {point for _, point in KILLED_AT} | {GIVEN_BACK}
 
 
