@@ -21,7 +21,7 @@ import subprocess
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from autosync_common.talk import first, talk
@@ -41,7 +41,7 @@ _UNUSUAL = (
     r"^(remote\..*\.(receivepack|pushurl|mirror|vcs)|push\.(gpgsign|pushoption|negotiate)"
     r"|protocol\.(.*\.)?allow|ssh\.variant)$"
 )
-_AUTHORITY = re.compile(r"(?:[^@\[\]]+@)?[^@:\[\]]+(?P<port>:\d+)?")
+_AUTHORITY = re.compile(r"(?:[^@:\[\]]+@)?[^@:\[\]]+(?P<port>:\d+)?")
 _SCP_LIKE = re.compile(r"(?P<login>(?:[^@/:\[\]]+@)?[^@/:\[\]]+):(?P<path>.+)", re.DOTALL)
 
 
@@ -68,12 +68,33 @@ def ssh_target(url: str) -> SshTarget | None:
     return _safe(SshTarget(authority.removesuffix(port), port[1:], path))
 
 
-def suits(repository: Repository, at: Place, ssh_command: str | None) -> bool:
-    """Tell whether pushes may go this way; ``ssh_command`` is what a shell shall run."""
-    if not lean.suits(repository, at):
+class Target(NamedTuple):
+    """Where pushes go."""
+
+    place: Place
+    url: str
+    """As it is configured: it may hold what is not to be shown."""
+    ssh_command: str | None
+    """What a shell shall run for ssh."""
+
+    def command(self) -> tuple[str, ...]:
+        """Give the command that starts receive-pack there."""
+        if self.place.kind == "file":
+            return ("git", "receive-pack", self.place.host)
+        there = ssh_target(self.url)
+        assert there is not None
+        assert self.ssh_command is not None
+        port = ("-p", there.port) if there.port else ()
+        words = (*port, there.login, f"git-receive-pack {_quoted(there.path)}")
+        return ("/bin/sh", "-c", f'{self.ssh_command} "$@"', "ssh", *words)
+
+
+def suits(repository: Repository, at: Place, urls: Sequence[str], ssh_command: str | None) -> bool:
+    """Tell whether pushes to these URLs, the first of which is ``at``, may go this way."""
+    if len(urls) != 1 or not lean.suits(repository, at):
         return False
     if at.kind == "ssh" and (
-        ssh_command is None or ssh_target(at.url) is None or "GIT_SSH_VARIANT" in os.environ
+        ssh_command is None or ssh_target(urls[0]) is None or "GIT_SSH_VARIANT" in os.environ
     ):
         return False
     return not repository.git().line("config", "--get-regexp", _UNUSUAL, allow=(0, 1))
@@ -82,12 +103,11 @@ def suits(repository: Repository, at: Place, ssh_command: str | None) -> bool:
 class DirectPush:
     """Pushes to one place. Not for two threads at once, except ``rest`` and ``stop``."""
 
-    def __init__(self, repository: Repository, at: Place, git: Git, ssh_command: str | None) -> None:
-        """``git`` is as it packs objects for this place."""
+    def __init__(self, repository: Repository, target: Target, git: Git) -> None:
+        """``git`` is as it talks to this place."""
         self._repository = repository
-        self._at = at
+        self._target = target
         self._git = git
-        self._ssh_command = ssh_command
         self._lock = threading.Lock()
         self._waiting: _Connection | None = None
         self._under_way: _Connection | None = None
@@ -99,7 +119,9 @@ class DirectPush:
                 if self._waiting is not None:
                     self._waiting.close()
                 self._waiting = None
-                self._waiting = _Connection(self._git, self._command(), self._repository.object_format)
+                self._waiting = _Connection(
+                    self._git, self._target.command(), self._repository.object_format
+                )
 
     def push(self, revision: str, branch: str, known: str) -> bool:
         """Move the hub's branch from one commit to another that contains it.
@@ -147,16 +169,6 @@ class DirectPush:
             under_way = self._under_way
         if under_way is not None:
             under_way.kill()
-
-    def _command(self) -> tuple[str, ...]:
-        if self._at.kind == "file":
-            return ("git", "receive-pack", self._at.host)
-        target = ssh_target(self._at.url)
-        assert target is not None
-        assert self._ssh_command is not None
-        port = ("-p", target.port) if target.port else ()
-        there = f"git-receive-pack {_quoted(target.path)}"
-        return ("/bin/sh", "-c", f'{self._ssh_command} "$@"', "ssh", *port, target.login, there)
 
 
 class _Connection:

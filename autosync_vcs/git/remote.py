@@ -236,18 +236,21 @@ class Remote:
         if self._stopped or os.access(self._hook, os.X_OK):
             return None
         command = self._ssh.command if self._ssh else None
-        state = (configuration_state(self._repository), self._push_place, command)
+        state = (configuration_state(self._repository), self._push_urls, command)
         if self._direct_of != state:
-            if self._direct is not None:
-                self._direct.rest()
-            suits = direct_push.suits(self._repository, self._push_place, command)
-            self._direct = (
-                DirectPush(self._repository, self._push_place, self._git, command) if suits else None
-            )
+            self._rest_direct()
+            self._direct = None
+            if direct_push.suits(self._repository, self._push_place, self._push_urls, command):
+                target = direct_push.Target(self._push_place, self._push_urls[0], command)
+                self._direct = DirectPush(self._repository, target, self._git)
             self._direct_of = state
         if self._ssh:
             self._ssh.after_sleep()
         return self._direct
+
+    def _rest_direct(self) -> None:
+        if self._direct is not None:
+            self._direct.rest()
 
     def advertised(self) -> Advertised:
         """Ask for the remote's branches."""
@@ -285,8 +288,7 @@ class Remote:
         self._mover.close()
         self._push_mover.close()
         self._proof.close()
-        if self._direct is not None:
-            self._direct.rest()
+        self._rest_direct()
 
     def hang_up(self) -> None:
         """End kept connections."""
@@ -307,7 +309,8 @@ class Remote:
         git = self._repository.git()
         self._fetch_url = git.line("remote", "get-url", self.name)
         self._fetch_place = refusals.place(self._fetch_url)
-        self._push_place = refusals.place(git.line("remote", "get-url", "--push", self.name))
+        self._push_urls = git.line("remote", "get-url", "--push", "--all", self.name).split("\n")
+        self._push_place = refusals.place(self._push_urls[0])
         self._ssh: Ssh | None = None
         environment: dict[str, str] = {}
         if "ssh" in (self._fetch_place.kind, self._push_place.kind):

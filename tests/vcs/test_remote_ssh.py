@@ -62,6 +62,21 @@ def test_fetch_and_push_work_over_ssh(server: Sshd, work: Path, tmp_path: Path) 
     assert server.logins() == 2
 
 
+def test_a_connection_that_waits_carries_a_push_to_a_path_with_a_quote(
+    server: Sshd, work: Path, runtime: Path, tmp_path: Path
+) -> None:
+    hub = (tmp_path / "hub.git").rename(tmp_path / "anna's hub!.git")
+    git(work, "remote", "set-url", "origin", f"vps:{hub}")
+    remote = remote_of(work, runtime)
+    remote.expect_push()
+    revision = commit(work, {"a": "new\n"})
+    remote.push(revision)
+    assert head(hub, "main") == revision
+    assert "autosync: pushed" in git(work, "reflog", "-1", "refs/remotes/origin/main")
+    assert server.logins() == 1
+    remote.hang_up()
+
+
 def test_one_connection_serves_many_calls_until_it_is_given_up(
     server: Sshd, work: Path, runtime: Path
 ) -> None:
