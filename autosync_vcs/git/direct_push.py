@@ -179,6 +179,7 @@ class _Connection:
         self._opened_at = time.time()
         self._report = Report()
         self._hub = start(command, git.directory, git.environment())
+        assert self._hub.stdin
         try:
             self._packing = git.varied(environment=NO_INDEX).start(
                 "pack-objects", "--all-progress-implied", "--progress", "--revs", "--stdout", "--thin",

@@ -163,9 +163,13 @@ class Git:
         """Run one command and give the one line that it prints, empty where it prints nothing."""
         return os.fsdecode(self(*arguments, allow=allow).stdout.removesuffix(b"\n"))
 
-    def start(self, *arguments: str, stdout: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
-        """Start a command that lives on; stdin, stderr, and stdout where none is given, are pipes."""
-        return start(self.command(*arguments), self.directory, self.environment(), stdout)
+    def start(
+        self, *arguments: str, stdout: IO[bytes] | int = subprocess.PIPE, stderr: int = subprocess.PIPE
+    ) -> subprocess.Popen[bytes]:
+        """Start a command that lives on; its stdin, and what is not said, are pipes."""
+        return start(
+            self.command(*arguments), self.directory, self.environment(), stdout=stdout, stderr=stderr
+        )
 
     def command(self, *arguments: str) -> tuple[str, ...]:
         settings = (part for one in (*_SETTINGS, *self._settings) for part in ("-c", one))
@@ -197,7 +201,9 @@ def start(
     command: tuple[str, ...],
     directory: bytes,
     environment: Mapping[str, str],
-    stdout: IO[bytes] | None = None,
+    *,
+    stdout: IO[bytes] | int = subprocess.PIPE,
+    stderr: int = subprocess.PIPE,
 ) -> subprocess.Popen[bytes]:
     """Start what git would start, or git; see ``Git.start``."""
     process = subprocess.Popen(
@@ -205,8 +211,8 @@ def start(
         cwd=directory,
         env=environment,
         stdin=subprocess.PIPE,
-        stdout=stdout or subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=stdout,
+        stderr=stderr,
         process_group=0,
     )
     _running.add(process)

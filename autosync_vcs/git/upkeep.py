@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
+from subprocess import DEVNULL
 
 from autosync_vcs.git.process import stop
 from autosync_vcs.git.repository import Repository
@@ -41,7 +42,7 @@ class Upkeep:
         self._process = (
             self._repository.git()
             .varied(settings=settings)
-            .start("maintenance", "run", "--auto", "--quiet")
+            .start("maintenance", "run", "--auto", "--quiet", stdout=DEVNULL, stderr=DEVNULL)
         )
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, self._process.pid, 19)
@@ -51,9 +52,8 @@ class Upkeep:
         if self._process is not None:
             if self._process.poll() is None:
                 stop(self._process)
-            for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-                if stream is not None:
-                    stream.close()
+            if self._process.stdin is not None:
+                self._process.stdin.close()
             self._process = None
 
     def _threshold(self) -> str:
