@@ -15,6 +15,7 @@ from autosync_common.settings import VcsConfig
 from autosync_vcs.git.gitdriver import GitDriver
 from autosync_vcs.git.index_lock import IndexLock
 from autosync_vcs.git.repository import Repository
+from autosync_vcs.git.upkeep import Upkeep
 from benchmarks import baseline, worlds
 from benchmarks.measuring import Growth, Lines, compared, ms, samples, stopwatch, timed, turns
 from benchmarks.worlds import Side, World
@@ -25,6 +26,9 @@ FEW_SAMPLES = 5
 BURST = 50
 CHANGED_AT_ONCE = 1000
 ADDED_AT_ONCE = 10_000
+LOOSE_AT_MOST = 6700
+"""What git itself puts up with (gc.auto)."""
+LOOSE_AT_A_TIME = 100
 STRIDE = 7919
 """From one file to the next that is changed: far, so that each is in another directory."""
 
@@ -132,12 +136,31 @@ def pull_many_files() -> Lines:
     yield compared(f"{CHANGED_AT_ONCE:,} files", ours, gits)
 
 
+def housekeeping() -> Lines:
+    """git maintenance when idle: nothing to tidy up, then many loose objects; commits meanwhile"""
+    files = worlds.FEW
+    with driven(files) as (there, driver):
+        there.ours.host.git("config", "gc.auto", f"{LOOSE_AT_MOST}")
+        yield f"nothing to tidy up: {1000 * tidied(there, driver, [], files):.0f} ms"
+        before: list[float] = []
+        while loose_objects(there.ours.host) <= 1.1 * LOOSE_AT_MOST:  # git only estimates them
+            for _ in range(LOOSE_AT_A_TIME):
+                commit_now(there, driver, before, files)
+        meanwhile: list[float] = []
+        took = tidied(there, driver, meanwhile, files)
+        assert loose_objects(there.ours.host) < LOOSE_AT_MOST, "they are in a pack"
+        yield f"{LOOSE_AT_MOST:,} loose objects: {took:.1f} s at the lowest priority"
+        yield f"a commit before: {ms(before):.1f} ms"
+        yield f"a commit meanwhile: {ms(meanwhile):.1f} ms, {len(meanwhile)} samples"
+
+
 ALL: dict[str, Callable[[], Lines]] = {
     "commit-one-file": commit_one_file,
     "index-follows": index_follows,
     "commit-many-files": commit_many_files,
     "pull-one-file": pull_one_file,
     "pull-many-files": pull_many_files,
+    "housekeeping": housekeeping,
 }
 
 
@@ -202,6 +225,29 @@ def change_hubs(there: World, numbers: Sequence[int], content: str) -> str:
     revision = there.ours.change_hub(numbers, content)
     assert there.plain.change_hub(numbers, content) == revision
     return revision
+
+
+def commit_now(there: World, driver: GitDriver, times: list[float], files: int) -> None:
+    number = len(times)
+    name = there.ours.save(number * STRIDE % files, f"{number} {time.time_ns()}").encode()
+    with stopwatch(times):
+        assert driver.commit([name], land=False).revision
+    driver.land()
+
+
+def tidied(there: World, driver: GitDriver, times: list[float], files: int) -> float:
+    """Let git tidy up, commit all the time until it has ended, and give the seconds that it took."""
+    upkeep = Upkeep(driver.repository)
+    began = time.perf_counter()
+    with contextlib.closing(upkeep):
+        upkeep.run()
+        while upkeep.is_running:
+            commit_now(there, driver, times, files)
+        return time.perf_counter() - began
+
+
+def loose_objects(host: Host) -> int:
+    return int(host.git("count-objects").split()[0])
 
 
 def revisions(host: Host) -> int:

@@ -27,9 +27,13 @@ class Upkeep:
         self._last: float | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def run(self) -> None:
         """Start it if it is due; returns at once."""
-        if self._process is not None and self._process.poll() is None:
+        if self.is_running:
             return
         self.close()
         if self._last is not None and self._now() - self._last < INTERVAL_S:

@@ -63,7 +63,7 @@ class Suite:
 
 
 SUITES: Mapping[str, Suite] = {
-    "identity": Suite("test_identity.py", "committed_tree", 100),
+    "identity": Suite("test_identity.py", "committed_tree", 100, in_memory=True),
     "sequences": Suite("test_races.py", "each_sequence", 50, limit=1884, in_memory=True),
     "histories": Suite("test_histories.py", "three_hosts", 20, in_memory=True),
     "saves": Suite("test_races.py", "however_and_whenever or git_itself", 125, in_memory=True),
