@@ -239,9 +239,15 @@ class Launcher:
 
     def _on_gap(self, topic: str) -> None:
         if topic == VcsState.TOPIC and "vcs" in self._runner.up():
-            self._stage.request(self._endpoint("vcs", "ctl"), "status", {}, self._on_vcs_status)
+            heard = self._news.states_heard
+            self._stage.request(
+                self._endpoint("vcs", "ctl"),
+                "status",
+                {},
+                lambda answer: self._on_vcs_status(answer, heard),
+            )
 
-    def _on_vcs_status(self, answer: Mapping[str, Any] | Exception) -> None:
+    def _on_vcs_status(self, answer: Mapping[str, Any] | Exception, heard_before: int) -> None:
         if isinstance(answer, Exception):
             return
         try:
@@ -249,7 +255,8 @@ class Launcher:
         except (messages.MalformedMessage, TypeError) as error:
             self._stage.complain(f"status of autosync-vcs: {error}")
             return
-        self._news.take_states(states, time.time())
+        if not self._news.take_states(states, time.time(), heard_before):
+            self._on_gap(VcsState.TOPIC)
 
     def _confirm(self, name: str) -> None:
         fields = {"repository": name}

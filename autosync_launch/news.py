@@ -58,6 +58,8 @@ class News:
         self._last: dict[str, Last] = {}
         self._hosts: dict[str, float] = {}
         self.messenger: XmppState | None = None
+        self.states_heard = 0
+        """How many states were told, not asked for."""
 
     def follow(self, configuration: Configuration) -> None:
         """Take the repositories of a configuration; what was known of others is forgotten."""
@@ -81,6 +83,7 @@ class News:
         """Note a message of a stage."""
         payload = message.payload
         if isinstance(payload, VcsState):
+            self.states_heard += 1
             self._take_state(message, payload)
         elif isinstance(payload, XmppState):
             self._take_messenger(message, payload)
@@ -92,11 +95,18 @@ class News:
             self._take_event(message)
         self.changed()
 
-    def take_states(self, states: tuple[VcsState, ...], at: float) -> None:
-        """Note the states that were asked for because a message may have been missed."""
+    def take_states(self, states: tuple[VcsState, ...], at: float, heard_before: int) -> bool:
+        """Note the states that were asked for because a message may have been missed.
+
+        ``heard_before`` is ``states_heard`` at the time of the question. False where states were told
+        since: the answer may be older than these, so it is to be asked for again.
+        """
+        if self.states_heard != heard_before:
+            return False
         for state in states:
             self._take_state(Message(state, "vcs", "", 0, at), state)
         self.changed()
+        return True
 
     def tell(self, message: Message, said: Event) -> None:
         """Put one line into the log and show it."""

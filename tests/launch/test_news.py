@@ -132,6 +132,17 @@ def test_states_of_roots_that_are_not_ours_are_passed_over(told: Told) -> None:
     assert told.hears(VcsState(root="/other", repository="2", name="x", state="held", reason="y")) == []
 
 
+def test_an_answer_that_was_overtaken_by_what_was_told_since_is_not_believed(told: Told) -> None:
+    asked_at = told.news.states_heard
+    old = VcsState(root=ROOT, repository="1", name="notes", state="busy", reason="recovering")
+    told.state("paused")
+    assert not told.news.take_states((old,), 1.0, asked_at)
+    (known,) = told.news.repositories()
+    assert known.state is not None
+    assert known.state.state == "paused"
+    assert told.news.take_states((old,), 1.0, told.news.states_heard)
+
+
 def test_each_message_says_that_something_changed(told: Told) -> None:
     told.state("in step")
     told.hears(pushed("1"))
