@@ -61,8 +61,11 @@ def check_plain(path: bytes, view: View) -> None:
 
 
 def is_plain_name(path: bytes) -> bool:
-    """Tell whether no git could take any part of a path for its own."""
-    for part in path.split(b"/"):
+    """Tell whether no git could take any part of a path for its own.
+
+    A backslash ends a part as well: it does on Windows, so that git refuses such names on every system.
+    """
+    for part in path.replace(b"\\", b"/").split(b"/"):
         ascii_part = bytes(byte for byte in part if 32 <= byte < 127).lower().strip()
         if part in (b"", b".", b".."):
             return False

@@ -1,0 +1,59 @@
+"""What only looks plain: names, trees, submodules and rules where a told path needs a second look."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from autosync_vcs.git.repository import discover
+from autosync_vcs.git.snapshot import Snapshots
+from tests.helpers.gitbox import clone, commit, git, is_clean, make_repository, tree, try_git, write
+
+FILES = {"a.txt": "one\n", "d/b.txt": "two\n", "d/c.txt": "three\n"}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return make_repository(tmp_path / "notes", FILES)
+
+
+def snapshots_of(place: Path) -> Snapshots:
+    return Snapshots(discover(str(place)), host="laptop", lock_wait_s=0.2)
+
+
+def as_git(place: Path) -> str:
+    """Give the tree that ``git add -A`` would make now, in an index of its own."""
+    index = place.parent / "reference.index"
+    shutil.copy2(place / ".git" / "index", index)
+    git(place, "add", "-A", GIT_INDEX_FILE=str(index))
+    return git(place, "write-tree", GIT_INDEX_FILE=str(index))
+
+
+def committed(place: Path, *paths: str) -> str:
+    """Commit these paths as they are told; give the tree of the newest commit then."""
+    snapshots = snapshots_of(place)
+    snapshots.commit([os.fsencode(path) for path in paths])
+    snapshots.close()
+    return git(place, "rev-parse", "HEAD^{tree}")
+
+
+# Names
+
+
+@pytest.mark.parametrize("name", ["x\\.git", "a\\git~1\\b", "b\\.git ", "x\\.GIT.", "p\\.git\\config"])
+def test_a_name_that_git_refuses_behind_a_backslash_is_not_committed(place: Path, name: str) -> None:
+    snapshots = snapshots_of(place)
+    write(place, {name: "x\n", "a.txt": "more\n"})
+    done = snapshots.commit([os.fsencode(name), b"a.txt"])
+    assert [one.path for one in done.quarantined] == [os.fsencode(name)]
+    assert name not in tree(place)
+    assert git(place, "show", "HEAD:a.txt") == "more"
+
+
+def test_other_names_with_a_backslash_are_committed(place: Path) -> None:
+    write(place, {"x\\y": "x\n", "x\\.gitignore": "x\n"})
+    assert committed(place, "x\\y", "x\\.gitignore") == as_git(place)
