@@ -34,6 +34,10 @@ class View:
         """Tell whether git reads rules from the index that are neither on disk nor in HEAD."""
         return any(path.endswith((b".gitattributes", b".gitignore")) for path in self.flagged | self.staged)
 
+    def has_staged_in(self, directory: bytes) -> bool:
+        """Tell whether the index differs from HEAD anywhere in a directory."""
+        return any(path.startswith(directory + b"/") for path in self.staged)
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -56,7 +60,7 @@ def check_plain(path: bytes, view: View) -> None:
         raise NotPlain
     if not is_plain_name(path):
         raise NotPlain
-    if any(other.startswith(path + b"/") or path.startswith(other + b"/") for other in view.staged):
+    if view.has_staged_in(path) or any(path.startswith(other + b"/") for other in view.staged):
         raise NotPlain
 
 

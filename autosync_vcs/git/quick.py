@@ -201,9 +201,12 @@ class Quick:
         return (path.removeprefix(b"./") for path in answer.stdout.split(b"\0")[:-1])
 
     def _check_not_nested(self, view: View, path: bytes) -> None:
+        """A directory is no repository of its own as long as the index has anything in it."""
         for parent in parents(path):
             leaf = lookup(self._objects, view.head, parent)
-            if leaf is not None and leaf.mode == TREE_MODE:
+            if leaf is not None and leaf.mode == SUBMODULE_MODE:
+                raise NotPlain
+            if leaf is not None and leaf.mode == TREE_MODE and not view.has_staged_in(parent):
                 return
             if os.path.lexists(os.path.join(self._repository.top, parent, b".git")):
                 raise NotPlain

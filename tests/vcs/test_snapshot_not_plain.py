@@ -57,3 +57,34 @@ def test_a_name_that_git_refuses_behind_a_backslash_is_not_committed(place: Path
 def test_other_names_with_a_backslash_are_committed(place: Path) -> None:
     write(place, {"x\\y": "x\n", "x\\.gitignore": "x\n"})
     assert committed(place, "x\\y", "x\\.gitignore") == as_git(place)
+
+
+# Submodules and repositories inside
+
+
+def with_submodule(place: Path, tmp_path: Path, ignore: str = "none") -> Path:
+    """Give the repository with a submodule "sub"."""
+    other = make_repository(tmp_path / "other", FILES)
+    git(place, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(other), "sub")
+    git(place, "config", "-f", ".gitmodules", "submodule.sub.ignore", ignore)
+    commit(place, {}, "a submodule")
+    return place
+
+
+def test_a_file_in_a_submodule_that_is_not_cloned_leaves_the_submodule(place: Path, tmp_path: Path) -> None:
+    with_submodule(place, tmp_path)
+    copy = clone(place, tmp_path / "copy")
+    write(copy, {"sub/new": "n\n", "sub/deep/new": "n\n"})
+    before = tree(copy)
+    assert committed(copy, "sub/new", "sub/deep/new") == as_git(copy)
+    assert tree(copy) == before
+
+
+def test_a_repository_in_a_directory_that_was_untracked_is_left_alone(place: Path) -> None:
+    snapshots = snapshots_of(place)
+    git(place, "rm", "-rq", "--cached", "d")
+    git(place / "d", "init", "-q")
+    git(place / "d", "commit", "-q", "--allow-empty", "-m", "its own")
+    write(place, {"d/new": "n\n"})
+    assert not snapshots.commit([b"d/new"]).changes
+    assert "d/new" not in tree(place)
