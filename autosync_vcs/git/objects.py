@@ -16,6 +16,7 @@ import select
 import stat
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from autosync_common.talk import talk
@@ -255,14 +256,31 @@ def _whole_tree(helper: Helper) -> Tree:
 
 
 def parse_tree(content: bytes, id_size: int) -> Tree:
+    """Give the names of a tree, whoever wrote it: its modes may be in other words than git's.
+
+    Trees of which only these words differ have other ids, but nothing in them differs, as git sees it.
+    Raises ``HelperDied`` for what is no tree.
+    """
     tree, at = {}, 0
-    while at < len(content):
-        space = content.index(b" ", at)
-        end = content.index(b"\0", space)
-        oid = content[end + 1 : end + 1 + id_size].hex()
-        tree[content[space + 1 : end]] = Leaf(content[at:space].decode(), oid)
-        at = end + 1 + id_size
+    try:
+        while at < len(content):
+            space = content.index(b" ", at)
+            end = content.index(b"\0", space)
+            oid = content[end + 1 : end + 1 + id_size].hex()
+            tree[content[space + 1 : end]] = Leaf(_canonical(content[at:space]), oid)
+            at = end + 1 + id_size
+    except ValueError:
+        raise HelperDied("a tree is malformed") from None
     return tree
+
+
+@lru_cache(maxsize=64)
+def _canonical(mode: bytes) -> str:
+    """Give a mode as git reads it: of a file's permissions only one says something. Raises ``ValueError``."""
+    number = int(mode, 8)
+    if stat.S_ISREG(number):
+        return "100755" if number & stat.S_IXUSR else "100644"
+    return {stat.S_IFDIR: TREE_MODE, stat.S_IFLNK: "120000"}.get(stat.S_IFMT(number), "160000")
 
 
 def _kind(mode: str) -> bytes:

@@ -88,3 +88,36 @@ def test_a_repository_in_a_directory_that_was_untracked_is_left_alone(place: Pat
     write(place, {"d/new": "n\n"})
     assert not snapshots.commit([b"d/new"]).changes
     assert "d/new" not in tree(place)
+
+
+# Trees
+
+
+def made_by_another_program(place: Path, *entries: tuple[str, str, str]) -> None:
+    """Let HEAD be a tree of MODE, NAME and revision of each entry, as no git of today writes it."""
+    content = b"".join(
+        f"{mode} {name}\0".encode() + bytes.fromhex(git(place, "rev-parse", revision))
+        for mode, name, revision in entries
+    )
+    write_tree = ("git", "hash-object", "-t", "tree", "-w", "--literally", "--stdin")
+    done = subprocess.run(write_tree, cwd=place, input=content, capture_output=True, check=True)
+    made = git(place, "commit-tree", done.stdout.decode().strip(), "-m", "made by another program")
+    git(place, "reset", "-q", "--hard", made)
+
+
+def test_a_directory_whose_mode_is_padded_with_a_zero_keeps_its_other_files(place: Path) -> None:
+    made_by_another_program(place, ("100644", "a.txt", "HEAD:a.txt"), ("040000", "d", "HEAD:d"))
+    write(place, {"d/b.txt": "changed\n"})
+    assert committed(place, "d/b.txt") == as_git(place)
+    assert set(tree(place)) == set(FILES)
+    assert is_clean(place)
+
+
+def test_modes_that_git_wrote_long_ago_become_those_of_today(place: Path) -> None:
+    blobs = (("100664", "a.txt", "HEAD:a.txt"), ("100664", "b.txt", "HEAD:d/b.txt"))
+    made_by_another_program(place, *blobs)
+    assert committed(place, "a.txt") == git(place, "rev-parse", "HEAD^{tree}")
+    assert git(place, "rev-list", "--count", "HEAD") == "1"
+    write(place, {"a.txt": "changed\n"})
+    assert committed(place, "a.txt") == as_git(place)
+    assert is_clean(place)
