@@ -276,7 +276,7 @@ def parse_tree(content: bytes, id_size: int) -> Tree:
 
 @lru_cache(maxsize=64)
 def _canonical(mode: bytes) -> str:
-    """Give a mode as git reads it: of a file's permissions only one says something. Raises ``ValueError``."""
+    """Give a mode as git reads it: of permissions only one says something. Raises ``ValueError``."""
     number = int(mode, 8)
     if stat.S_ISREG(number):
         return "100755" if number & stat.S_IXUSR else "100644"

@@ -11,7 +11,7 @@ import pytest
 
 from autosync_vcs.git.repository import discover
 from autosync_vcs.git.snapshot import Snapshots
-from tests.helpers.gitbox import clone, commit, git, is_clean, make_repository, tree, try_git, write
+from tests.helpers.gitbox import clone, commit, git, is_clean, make_repository, tree, write
 
 FILES = {"a.txt": "one\n", "d/b.txt": "two\n", "d/c.txt": "three\n"}
 
