@@ -25,7 +25,7 @@ from typing import Any
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.index import Entry, Identity, Prepared, identity, index_path, prepare, refresh
-from autosync_vcs.git.index_lock import IndexLock
+from autosync_vcs.git.index_lock import IndexLock, drop_left
 from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.repository import Head, Repository, head, operation_in_progress, trust_index
 
@@ -92,6 +92,7 @@ def complete(repository: Repository, *, wait_s: float = 10.0) -> bool:
 
     Call it before anything else is done to the repository. Raises ``Held`` while the lock is not to be had.
     """
+    drop_left(repository)
     done = _complete_index(repository, wait_s)
     drop_record(repository)
     given = _complete_given(repository, wait_s)
