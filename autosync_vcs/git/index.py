@@ -222,3 +222,9 @@ def tags(git: Git) -> Mapping[bytes, str]:
         lines, _, rest = (b"\0" + rest + piece).rpartition(b"\0")
         found |= {line[2:]: line[:1].decode() for line in _FLAGGED.findall(lines)}
     return found
+
+
+def staged_names(git: Git, base: str) -> list[bytes]:
+    """Name what the index has otherwise than a commit or tree, submodules that are to be ignored too."""
+    options = ("--name-only", "-z", "--no-renames", "--ignore-submodules=none")
+    return git("diff-index", "--cached", *options, base).stdout.split(b"\0")[:-1]

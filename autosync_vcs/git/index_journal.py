@@ -24,7 +24,16 @@ from typing import Any
 
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git.index import Entry, Identity, Prepared, identity, index_path, prepare, refresh
+from autosync_vcs.git.index import (
+    Entry,
+    Identity,
+    Prepared,
+    identity,
+    index_path,
+    prepare,
+    refresh,
+    staged_names,
+)
 from autosync_vcs.git.index_lock import IndexLock, drop_left
 from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.repository import Head, Repository, head, operation_in_progress, trust_index
@@ -123,10 +132,10 @@ def _unstaged(repository: Repository, old: str | None, new: str) -> tuple[list[E
     """Give what differs in NEW, and what is gone, where the index says what OLD does."""
     git = repository.git()
     before = old or git.line("hash-object", "-t", "tree", "--stdin")
-    asked = git("diff-index", "--cached", "--name-only", "-z", "--no-renames", before)
-    staged = frozenset(asked.stdout.split(b"\0"))
+    staged = frozenset(staged_names(git, before))
     entries, gone = [], []
-    fields = git("diff-tree", "-r", "-z", "--no-renames", before, new).stdout.split(b"\0")
+    asked = git("diff-tree", "-r", "-z", "--no-renames", "--ignore-submodules=none", before, new)
+    fields = asked.stdout.split(b"\0")
     for words, path in zip(fields[::2], fields[1::2], strict=False):
         _, mode, _, oid, _ = words.split(b" ")
         if path in staged:

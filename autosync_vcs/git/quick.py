@@ -126,8 +126,7 @@ class Quick:
         git = self._repository.git()
         index.check_sound(self._repository, index.index_path(self._repository))
         flagged = frozenset(index.tags(git))
-        asked = git("diff-index", "--cached", "--name-only", "-z", "--no-renames", head)
-        view = View(seen, head, flagged, frozenset(asked.stdout.split(b"\0")[:-1]))
+        view = View(seen, head, flagged, frozenset(index.staged_names(git, head)))
         with self._steady:
             if self._seen() != seen:
                 raise NotPlain

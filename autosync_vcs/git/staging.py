@@ -192,9 +192,8 @@ class Staging:
     def _compared(self, git: Git, head: str | None) -> list[Difference]:
         """Give all that differs between a commit and the index beside."""
         base = head or EMPTY_TREE[self._repository.object_format]
-        asked = git(
-            "diff-index", "--cached", "--raw", "-z", "--no-renames", "--ita-invisible-in-index", base
-        )  # fmt: skip
+        options = ("--raw", "-z", "--no-renames", "--ignore-submodules=none", "--ita-invisible-in-index")
+        asked = git("diff-index", "--cached", *options, base)
         fields = asked.stdout.split(b"\0")
         return [_difference(words, path) for words, path in zip(fields[::2], fields[1::2], strict=False)]
 

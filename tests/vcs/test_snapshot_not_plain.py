@@ -80,6 +80,30 @@ def test_a_file_in_a_submodule_that_is_not_cloned_leaves_the_submodule(place: Pa
     assert tree(copy) == before
 
 
+@pytest.mark.parametrize("others", [[], ["a.txt"]])
+def test_a_submodule_to_be_ignored_is_committed_with_the_others(
+    place: Path, tmp_path: Path, others: list[str]
+) -> None:
+    with_submodule(place, tmp_path, ignore="all")
+    commit(place / "sub", {"z": "z\n"})
+    write(place, dict.fromkeys(others, "more\n"))
+    snapshots = snapshots_of(place)
+    expected = as_git(place)
+    snapshots.commit(None)
+    assert git(place, "rev-parse", "HEAD^{tree}") == expected
+    assert git(place, "status", "--porcelain", "--ignore-submodules=none") == ""
+
+
+def test_a_submodule_to_be_ignored_stays_staged_as_it_is(place: Path, tmp_path: Path) -> None:
+    with_submodule(place, tmp_path, ignore="all")
+    snapshots = snapshots_of(place)
+    git(place, "rm", "-q", "--cached", "sub")
+    write(place, {"a.txt": "more\n", "sub/new": "n\n"})
+    snapshots.commit([b"a.txt"])
+    assert "sub" in tree(place)
+    assert "sub" not in git(place, "ls-files")
+
+
 def test_a_repository_in_a_directory_that_was_untracked_is_left_alone(place: Path) -> None:
     snapshots = snapshots_of(place)
     git(place, "rm", "-rq", "--cached", "d")
