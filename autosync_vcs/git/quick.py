@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 
 from autosync_vcs.git import index
 from autosync_vcs.git.applied import IndexMoved
+from autosync_vcs.git.guarding import EMPTY_BLOBS, Guard
 from autosync_vcs.git.index import Entry, Seen
 from autosync_vcs.git.index_file import TreePatch
-from autosync_vcs.git.judging import Limits
+from autosync_vcs.git.judging import Limits, Loss
 from autosync_vcs.git.made import Path
 from autosync_vcs.git.objects import TREE_MODE, HelperDied, Leaf, Objects
 from autosync_vcs.git.plainness import NotPlain, Settings, View, asked_settings, check_plain
@@ -58,6 +59,7 @@ class Quick:
         objects: Objects,
         limits: Limits,
         quarantine: Quarantine,
+        guard: Guard,
         steady: threading.Lock,
     ) -> None:
         """While ``steady`` is held, no commit of ours lands."""
@@ -66,6 +68,7 @@ class Quick:
         self._objects = objects
         self._limits = limits
         self._quarantine = quarantine
+        self._guard = guard
         self._view: View | None = None
         self._settings: Settings | None = None
 
@@ -289,6 +292,9 @@ class Quick:
         ]
         if not differences:
             return Draft(None, (), pending=pending)
+        loss = _loss(differences)
+        if self._guard.is_suspicious(loss):
+            raise NotPlain
         differences.sort(key=lambda one: one.path)
         tree = build(self._objects, view.head, {one.path: one.new for one in differences})
         paths = {
@@ -298,7 +304,12 @@ class Quick:
         stay = all(one.old and one.new for one in differences)
         trees = self._trees(view, tree, differences) if stay else None
         return Draft(
-            None, tuple(differences), pending=pending, tree=tree, lands=Lands(view.seen, paths, trees)
+            None,
+            tuple(differences),
+            pending=pending,
+            tree=tree,
+            lands=Lands(view.seen, paths, trees),
+            loss=loss,
         )
 
     def _trees(self, view: View, tree: str, differences: Iterable[Difference]) -> Mapping[bytes, TreePatch]:
@@ -318,6 +329,14 @@ def _looked(look: Looker, path: bytes) -> os.stat_result | None:
         return look(path)
     except OSError:
         raise NotPlain from None
+
+
+def _loss(differences: Collection[Difference]) -> Loss:
+    kept = [(one.old.oid, one.new.oid) for one in differences if one.old and one.new]
+    return Loss(
+        deleted=sum((one.new is None) - (one.old is None) for one in differences),
+        emptied=sum((new in EMPTY_BLOBS) - (old in EMPTY_BLOBS) for old, new in kept),
+    )
 
 
 def _is_same(now: os.stat_result | None, before: os.stat_result) -> bool:

@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git import index
+from autosync_vcs.git.guarding import Guard
 from autosync_vcs.git.hooks import Hooks
 from autosync_vcs.git.index import Prepared, Seen
 from autosync_vcs.git.index_file import TreePatch
-from autosync_vcs.git.judging import Judge, Judged, Limits, guard
+from autosync_vcs.git.judging import NO_LOSS, Judge, Judged, Limits, Loss
 from autosync_vcs.git.made import Path
 from autosync_vcs.git.objects import Leaf
 from autosync_vcs.git.process import Git, GitFailed
@@ -70,20 +71,25 @@ class Draft:
     tree: str | None = None
     """The commit's tree, where it has been made already."""
     lands: Lands | None = None
+    loss: Loss = NO_LOSS
 
 
 class Staging:
     """Makes drafts for one repository."""
 
     def __init__(
-        self, repository: Repository, limits: Limits, quarantine: Quarantine, hooks: Hooks | None = None
+        self,
+        repository: Repository,
+        limits: Limits,
+        quarantine: Quarantine,
+        guard: Guard,
+        hooks: Hooks | None = None,
     ) -> None:
         self._repository = repository
         self._hooks = hooks
         self._limits = limits
         self._quarantine = quarantine
-        self.confirmed = False
-        """A person has said yes to the deletions that are held."""
+        self._guard = guard
 
     def draft(
         self,
@@ -127,6 +133,7 @@ class Staging:
             pending=frozenset(judged.pending),
             bad=judged.bad,
             notes=tuple(judged.notes),
+            loss=judged.loss,
         )
 
     def judged(
@@ -150,8 +157,7 @@ class Staging:
             f"{os.fsdecode(path)} is a repository of its own and is left alone" for path in answer.nested
         ]
         result.bad |= dict.fromkeys(answer.unreadable, ("cannot be listed, permission denied", None))
-        if not self.confirmed:
-            guard(answer, result, self._repository, git)
+        self._guard(answer, result, git, everything=selection.paths is None)
         return result
 
     def _vanished_rules(self, git: Git, selection: Selection, judged: Judged) -> frozenset[bytes]:
