@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import shutil
+import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from autosync_vcs.git.index_file import IndexFile, NotUnderstood, Patch, TreePat
 from autosync_vcs.git.process import Git
 from autosync_vcs.git.repository import Repository
 
+_FIRST_SECOND_NS = 10**9
 _FLAGGED = re.compile(rb"(?<=\0)(?!H )[^\0]+")
 
 
@@ -164,6 +166,7 @@ def prepare_in_place(
     """
     source = index_path(repository)
     base = identity(source)
+    _check_time(base)
     try:
         file = IndexFile(source, repository.object_format)
     except FileNotFoundError:
@@ -172,6 +175,15 @@ def prepare_in_place(
     if base is None or identity(source) != base:
         raise NotUnderstood("it changes right now")
     return Prepared(os.path.join(repository.state_dir, b"index.new"), base, file)
+
+
+def _check_time(seen: Identity | None) -> None:
+    """Raise ``NotUnderstood`` for an index of time 0 or of the future: git suspects no entry then.
+
+    An index that git writes has the time of now.
+    """
+    if seen is not None and not _FIRST_SECOND_NS <= seen.mtime_ns <= time.time_ns():
+        raise NotUnderstood("its time says nothing")
 
 
 def write(prepared: Prepared) -> None:
@@ -189,6 +201,7 @@ def patch(repository: Repository, prepared: Prepared, patches: Collection[Patch]
     """
     beside = prepared.base or identity(prepared.path)
     assert beside is not None
+    _check_time(beside)
     file = IndexFile(prepared.path, repository.object_format)
     file.set(patches, {})
     file.write(prepared.path, beside.mtime_ns)

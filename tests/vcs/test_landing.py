@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import stat
 import subprocess
 import threading
 import time
@@ -241,6 +242,30 @@ def test_an_index_that_follows_is_no_younger_than_the_one_before(
     save(place, snapshots, name, "two\n")
     assert snapshots.land()
     assert index.stat().st_mtime == 10**9
+
+
+@pytest.mark.parametrize("seconds", [0, 2**31 - 10])
+@pytest.mark.parametrize("name", ["a.txt", "new"])
+def test_an_index_whose_time_says_nothing_gets_that_of_now(
+    place: Path, snapshots: Snapshots, seconds: int, name: str
+) -> None:
+    """Of such an index git takes no entry for suspect: a save in the same second would be missed."""
+    os.utime(place / ".git" / "index", (seconds, seconds))
+    begun_s = int(time.time())
+    write(place, {name: "more\n"})
+    assert snapshots.commit([os.fsencode(name)]).revision
+    assert begun_s <= (place / ".git" / "index").stat().st_mtime <= time.time()
+    assert is_clean(place)
+
+
+def test_the_permissions_of_the_index_stay(place: Path, snapshots: Snapshots) -> None:
+    """Those of core.sharedRepository let others in."""
+    git(place, "config", "core.sharedRepository", "group")
+    (place / ".git" / "index").chmod(0o664)
+    for name, content in (("a.txt", "more\n"), ("new", "new\n"), ("new", "newer\n")):
+        write(place, {name: content})
+        snapshots.commit([os.fsencode(name)])
+        assert stat.S_IMODE((place / ".git" / "index").stat().st_mode) == 0o664
 
 
 def test_a_gc_that_takes_everything_away_meanwhile_costs_nothing_that_was_saved(
