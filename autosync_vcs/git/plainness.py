@@ -113,7 +113,9 @@ def configuration_state(repository: Repository) -> tuple[object, ...]:
 
 
 def _attributes_file(git: Git) -> bytes:
-    return git("config", "--type=path", "--get", "core.attributesFile").stdout.removesuffix(b"\n")
+    """git works at the top, and takes a relative name from there."""
+    asked = git("config", "--type=path", "--get", "core.attributesFile")
+    return os.path.join(git.directory, asked.stdout.removesuffix(b"\n"))
 
 
 def _is_on(value: bytes | None) -> bool:

@@ -168,14 +168,18 @@ class Quick:
             del plan.hash[path]
         if len(plan.gone) > REMOVED_AT_MOST:
             raise NotPlain
-        if any(
-            not os.path.lexists(os.path.join(self._repository.top, one.path)) for one in self._rules(plan)
-        ):
+        if not all(self._is_file(one.path) for one in self._rules(plan)):
             raise NotPlain  # git obeys a rule that was removed until that is committed, too
         plan.converts = settings.converts or any(
             settings.attributes.may_convert(path) for path in plan.hash
         )
         return plan
+
+    def _is_file(self, path: bytes) -> bool:
+        try:
+            return stat.S_ISREG(os.lstat(os.path.join(self._repository.top, path)).st_mode)
+        except OSError:
+            return False
 
     def _check_present(self, path: bytes, seen: os.stat_result) -> None:
         if not (stat.S_ISREG(seen.st_mode) or stat.S_ISLNK(seen.st_mode)) or seen.st_size > LARGEST_FILE:

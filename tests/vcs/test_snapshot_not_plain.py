@@ -25,11 +25,11 @@ def snapshots_of(place: Path) -> Snapshots:
     return Snapshots(discover(str(place)), host="laptop", lock_wait_s=0.2)
 
 
-def as_git(place: Path) -> str:
+def as_git(place: Path, path: str = ".") -> str:
     """Give the tree that ``git add -A`` would make now, in an index of its own."""
     index = place.parent / "reference.index"
     shutil.copy2(place / ".git" / "index", index)
-    git(place, "add", "-A", GIT_INDEX_FILE=str(index))
+    git(place, "add", "-A", path, GIT_INDEX_FILE=str(index))
     return git(place, "write-tree", GIT_INDEX_FILE=str(index))
 
 
@@ -145,3 +145,36 @@ def test_modes_that_git_wrote_long_ago_become_those_of_today(place: Path) -> Non
     write(place, {"a.txt": "changed\n"})
     assert committed(place, "a.txt") == as_git(place)
     assert is_clean(place)
+
+
+# Rules
+
+
+@pytest.mark.parametrize("kind", ["link", "directory"])
+def test_a_rule_file_that_became_something_else_is_obeyed_as_git_does(tmp_path: Path, kind: str) -> None:
+    """It reads the one in the index instead of a link, and nothing from a directory."""
+    place = make_repository(tmp_path / "notes", FILES | {".gitattributes": "* text\n", "none": "# none\n"})
+    snapshots = snapshots_of(place)
+    snapshots.warm_up()
+    (place / ".gitattributes").unlink()
+    if kind == "link":
+        (place / ".gitattributes").symlink_to("none")
+    else:
+        (place / ".gitattributes").mkdir()
+    write(place, {"a.txt": "1\r\n2\r\n"})
+    expected = as_git(place, "a.txt")
+    snapshots.commit([b"a.txt"])
+    assert git(place, "rev-parse", "HEAD^{tree}") == expected
+
+
+def test_a_rule_file_that_is_too_large_to_be_read_is_obeyed(tmp_path: Path) -> None:
+    rules = "# a long story\n" * 100_000 + "*.txt text\n"
+    place = make_repository(tmp_path / "notes", FILES | {".gitattributes": rules})
+    write(place, {"a.txt": "1\r\n2\r\n"})
+    assert committed(place, "a.txt") == as_git(place)
+
+
+def test_a_rule_file_whose_name_is_relative_is_obeyed(place: Path) -> None:
+    write(place, {"rules": "*.txt text\n", "a.txt": "1\r\n2\r\n"})
+    git(place, "config", "core.attributesFile", "rules")
+    assert committed(place, "a.txt", "rules") == as_git(place)
