@@ -103,19 +103,21 @@ def prepare(
     gone: Iterable[bytes] = (),
     *,
     skip_worktree: Collection[bytes] = (),
+    assumed: Collection[bytes] = (),
 ) -> Prepared:
     """Copy the index and set ``entries`` in the copy, without those that are ``gone``.
 
     What the user staged on other paths stays. Nothing is known yet of the files: ``refresh`` looks at
-    them. ``skip_worktree`` are those of the entries that carry that flag, which would be lost.
+    them. ``skip_worktree``, and ``assumed`` to be unchanged, are those of the entries that carry these
+    flags, which would be lost.
     Raises ``GitFailed``, ``OSError``.
     """
     prepared = copy_index(repository)
     change(repository, prepared, entries, gone)
-    if skip_worktree:
-        lines = b"".join(path + b"\0" for path in skip_worktree)
-        git = with_index(repository, prepared.path)
-        git("update-index", "--skip-worktree", "-z", "--stdin", input=lines)
+    git = with_index(repository, prepared.path)
+    for option, paths in (("--skip-worktree", skip_worktree), ("--assume-unchanged", assumed)):
+        if paths:
+            git("update-index", option, "-z", "--stdin", input=b"".join(path + b"\0" for path in paths))
     return prepared
 
 

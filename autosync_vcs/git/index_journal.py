@@ -33,6 +33,7 @@ from autosync_vcs.git.index import (
     prepare,
     refresh,
     staged_names,
+    tags,
 )
 from autosync_vcs.git.index_lock import IndexLock, drop_left
 from autosync_vcs.git.process import GitFailed
@@ -110,16 +111,21 @@ def complete(repository: Repository, *, wait_s: float = 10.0) -> bool:
 
 
 def followed(repository: Repository, old: str | None, new: str) -> Prepared:
-    """Prepare an index in which what still says OLD says NEW, and what the user staged meanwhile stays.
+    """Prepare an index in which what still says OLD says NEW, and what the user did meanwhile stays:
+    what is staged, and which files git is not to look at.
 
     Raises ``Held`` where the index changes all the time.
     """
     for _ in range(ATTEMPTS):
         base = identity(index_path(repository))
         entries, gone = _unstaged(repository, old, new)
-        prepared = prepare(repository, entries, gone)
+        flags = tags(repository.git())
+        paths = [entry.path for entry in entries]
+        skipped = {path for path in paths if flags.get(path, "") in ("S", "s")}
+        assumed = {path for path in paths if flags.get(path, "").islower()}
+        prepared = prepare(repository, entries, gone, skip_worktree=skipped, assumed=assumed)
         if prepared.base == base:
-            refresh(repository, prepared, [entry.path for entry in entries])
+            refresh(repository, prepared, [path for path in paths if path not in skipped])
             return prepared
     raise Held(
         HeldKind.LOCK,

@@ -244,6 +244,17 @@ def test_an_interrupted_commit_is_completed_after_the_user_staged_something(
     assert git(place, "status", "--porcelain") == "M  c.txt"
 
 
+def test_a_flag_that_the_user_sets_after_an_interrupted_commit_stays(
+    place: Path, repository: Repository
+) -> None:
+    interrupted(place, repository)
+    git(place, "update-index", "--skip-worktree", "a.txt")
+    (place / "a.txt").unlink()
+    assert index_journal.complete(repository)
+    assert git(place, "ls-files", "-v", "a.txt") == "S a.txt"
+    assert is_clean(place)
+
+
 def test_a_commit_interrupted_before_its_reference_moved_is_forgotten(
     place: Path, repository: Repository
 ) -> None:

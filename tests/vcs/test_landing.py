@@ -127,6 +127,28 @@ def test_what_the_user_untracks_meanwhile_stays_untracked(place: Path, snapshots
     assert git(place, "status", "--porcelain").splitlines() == ["D  a.txt", "?? a.txt"]
 
 
+@pytest.mark.parametrize(
+    ("flags", "tag"),
+    [
+        (["--skip-worktree"], "S"),
+        (["--assume-unchanged"], "h"),
+        (["--skip-worktree", "--assume-unchanged"], "s"),
+    ],
+)
+def test_a_file_that_git_is_not_to_look_at_from_now_on_is_not_taken_for_deleted(
+    place: Path, snapshots: Snapshots, flags: list[str], tag: str
+) -> None:
+    given = save(place, snapshots, "a.txt", "two\n")
+    for flag in flags:
+        git(place, "update-index", flag, "a.txt")
+    (place / "a.txt").unlink()
+    save(place, snapshots, "new.txt", "new\n")
+    assert snapshots.land()
+    assert git(place, "ls-files", "-v", "a.txt") == f"{tag} a.txt"
+    assert snapshots.commit(None).revision is None
+    assert git(place, "show", "HEAD:a.txt") == git(place, "show", f"{given}:a.txt") == "two"
+
+
 def test_what_the_user_commits_meanwhile_comes_first(place: Path, snapshots: Snapshots) -> None:
     save(place, snapshots, "a.txt", "two\n")
     own = commit_by_hand(place, {"b.txt": "by hand\n"}, "by hand")
