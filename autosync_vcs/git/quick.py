@@ -117,7 +117,7 @@ class Quick:
     # What is known
 
     def _configured(self) -> Settings:
-        if self._settings is None:
+        if self._settings is None or not self._settings.keeps:
             self._settings = asked_settings(self._repository)
         return self._settings
 

@@ -178,3 +178,33 @@ def test_a_rule_file_whose_name_is_relative_is_obeyed(place: Path) -> None:
     write(place, {"rules": "*.txt text\n", "a.txt": "1\r\n2\r\n"})
     git(place, "config", "core.attributesFile", "rules")
     assert committed(place, "a.txt", "rules") == as_git(place)
+
+
+# The configuration
+
+
+@pytest.mark.parametrize("key", ["include.path", "includeIf.onbranch:main.path"])
+def test_a_change_of_an_included_configuration_counts_at_once(
+    place: Path, tmp_path: Path, key: str
+) -> None:
+    included = tmp_path / "included"
+    included.write_text("[core]\n\tautocrlf = false\n")
+    git(place, "config", key, str(included))
+    snapshots = snapshots_of(place)
+    write(place, {"a.txt": "more\n"})
+    snapshots.commit([b"a.txt"])
+    included.write_text("[core]\n\tautocrlf = input\n")
+    write(place, {"a.txt": "1\r\n2\r\n"})
+    expected = as_git(place)
+    snapshots.commit([b"a.txt"])
+    assert git(place, "rev-parse", "HEAD^{tree}") == expected
+
+
+@pytest.mark.parametrize("line", ["fileMode = ", "fileMode = 00", "fileMode", "symlinks = ", "autocrlf = "])
+def test_a_switch_means_what_it_means_to_git(place: Path, line: str) -> None:
+    with (place / ".git" / "config").open("a") as file:
+        file.write(f"[core]\n\t{line}\n")
+    (place / "a.txt").chmod(0o755)
+    write(place, {"d/b.txt": "1\r\n2\r\n"})
+    expected = as_git(place)
+    assert committed(place, "a.txt", "d/b.txt") == expected
