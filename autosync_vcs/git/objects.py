@@ -118,7 +118,7 @@ class Helper:
 _HASH_FILES = ("hash-object", "-w", "--no-filters", "--stdin-paths")
 _HASH_COMMITS = ("hash-object", "-t", "commit", "-w", "--no-filters", "--stdin-paths")
 _READ = ("cat-file", "--batch-command")
-_MAKE_TREES = ("mktree", "--batch", "-z")
+_MAKE_TREES = ("mktree", "--missing", "--batch", "-z")
 _PROVE = ("cat-file", "--batch-check")
 
 
@@ -131,6 +131,7 @@ class Objects:
         self._helpers: dict[tuple[str, ...], Helper] = {}
         self._trees: TreeCache[Tree] = TreeCache()
         self._store: tuple[object, ...] = ()
+        self._unproven: set[str] = set()
 
     def refresh(self) -> bool:
         """Start the helpers anew if packs, alternates or configuration changed since the last call."""
@@ -169,16 +170,25 @@ class Objects:
         return self._read(b"info %s^{tree}\n" % commit.encode(), _header)[0].decode()
 
     def make_tree(self, tree: Tree) -> str:
-        """Write a tree; git puts it into its order and refuses objects that are not there."""
+        """Write a tree, which git puts into its order.
+
+        What is not there is let pass, as a partial clone lacks most: ``prove`` looks for what is new.
+        """
         records = [
             b"%06o %s %s\t%s\0" % (int(mode, 8), _kind(mode), oid.encode(), name)
             for name, (mode, oid) in tree.items()
         ]
-        return self._asked(_MAKE_TREES, b"".join(records) + b"\0")
+        made = self._asked(_MAKE_TREES, b"".join(records) + b"\0")
+        self._unproven.add(made)
+        return made
 
     def prove(self, oids: Iterable[str]) -> None:
-        """Raise ``HelperDied`` unless a process that never saw these objects finds all of them."""
-        answer = self._finished(_PROVE, b"".join(oid.encode() + b"\n" for oid in oids))
+        """Raise ``HelperDied`` unless a process that never saw these objects finds all of them.
+
+        With them, it must find the trees that were made since the last time.
+        """
+        trees, self._unproven = self._unproven, set()
+        answer = self._finished(_PROVE, b"".join(oid.encode() + b"\n" for oid in (*oids, *trees)))
         for line in answer.splitlines():
             if line.endswith(b" missing"):
                 raise HelperDied(f"object {line.decode()}")

@@ -147,6 +147,21 @@ def test_modes_that_git_wrote_long_ago_become_those_of_today(place: Path) -> Non
     assert is_clean(place)
 
 
+def test_what_a_partial_clone_left_on_the_hub_need_not_be_there(place: Path, tmp_path: Path) -> None:
+    git(place, "config", "uploadpack.allowFilter", "true")
+    partial = ("--filter=blob:none", "--no-checkout")
+    copy = clone(f"file://{place}", tmp_path / "copy", *partial)
+    git(place, "config", "uploadpack.allowAnySHA1InWant", "true")
+    git(copy, "sparse-checkout", "set", "--no-cone", "/a.txt", "/d/b.txt")
+    git(copy, "checkout", "-q", "main")
+    place.rename(tmp_path / "gone")
+    write(copy, {"a.txt": "staged\n", "d/b.txt": "more\n"})
+    git(copy, "add", "a.txt")
+    snapshots = snapshots_of(copy / "d")
+    assert [change.path for change in snapshots.commit(None).changes] == ["d/b.txt"]
+    assert git(copy, "status", "--porcelain") == "M  a.txt"
+
+
 # Rules
 
 
