@@ -294,6 +294,8 @@ class Quick:
             for path, leaf in new.items()
             if leaf != plan.hash[path][1]
         ]
+        if plan.converts and len(differences) < len(plan.gone) + len(new):
+            raise NotPlain  # what is kept is the same, but git status knows that only from the index
         if not differences:
             return Draft(None, (), pending=pending)
         loss = _loss(differences)

@@ -195,6 +195,15 @@ def test_a_rule_file_whose_name_is_relative_is_obeyed(place: Path) -> None:
     assert committed(place, "a.txt", "rules") == as_git(place)
 
 
+def test_a_file_of_which_the_same_is_kept_is_clean_afterwards(place: Path) -> None:
+    git(place, "config", "core.autocrlf", "input")
+    write(place, {"a.txt": "1\r\n2\r\n"})
+    before = committed(place, "a.txt")
+    write(place, {"a.txt": "1\n2\n"})
+    assert committed(place, "a.txt") == before
+    assert is_clean(place)
+
+
 # The configuration
 
 
