@@ -92,6 +92,19 @@ def test_the_author_is_guessed_and_told_once_where_git_knows_none(place: Path, h
     assert not snapshots.commit(None).notes
 
 
+def test_the_author_may_be_another_than_the_committer(place: Path, home: Path) -> None:
+    names = {"author": "Au Thor", "committer": "Com Mitter"}
+    (home / "gitconfig").write_text(
+        "".join(f"[{role}]\n\tname = {name}\n\temail = x@y.org\n" for role, name in names.items())
+    )
+    write(place, {"a.txt": "more\n"})
+    assert not snapshots_of(place).commit(None).notes
+    assert (
+        git(place, "log", "-1", "--format=%an <%ae>, %cn <%ce>")
+        == "Au Thor <x@y.org>, Com Mitter <x@y.org>"
+    )
+
+
 def test_a_program_of_the_users_writes_the_message(place: Path) -> None:
     command = (
         f'{sys.executable} -c \'import json,sys; print(len(json.load(sys.stdin)["changes"]), "by me")\''
