@@ -68,7 +68,12 @@ def index_path(repository: Repository) -> bytes:
 
 
 def with_index(repository: Repository, path: bytes) -> Git:
-    """Give git as it works on another index file."""
+    """Give git as it works on another index file; of that the user's post-index-change is not told."""
+    return hooked_with_index(repository, path).varied(settings=["core.hooksPath=/dev/null"])
+
+
+def hooked_with_index(repository: Repository, path: bytes) -> Git:
+    """Give the same git, as it runs the hooks that it is asked to run."""
     return repository.git().varied(environment={"GIT_INDEX_FILE": os.fsdecode(path)})
 
 

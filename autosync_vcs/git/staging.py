@@ -120,7 +120,7 @@ class Staging:
             if sparse:
                 _remove_as_git(git, gone)
             if self._hooks and (judged.add or judged.remove):
-                self._hooks.before(git)
+                self._hooks.before(index.hooked_with_index(self._repository, prepared.path))
             found = self._compared(git, head)
         except GitFailed as failure:
             raise held_by(self._repository, failure) from None

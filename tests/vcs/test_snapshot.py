@@ -198,6 +198,25 @@ def test_a_message_program_that_leaves_a_child_in_the_background_is_heard(place:
     assert done.notes == ()
 
 
+def test_a_hook_that_does_not_let_the_branch_move_is_named(place: Path, paths: Paths) -> None:
+    hook(place, "reference-transaction", "exit 1")
+    write(place, {"a.txt": "more\n"})
+    with pytest.raises(Held) as held:
+        snapshots_of(place).commit(paths("a.txt"))
+    assert held.value.kind is HeldKind.HOOK
+    assert "reference-transaction" in held.value.reason
+
+
+@pytest.mark.parametrize("run_hooks", [False, True])
+def test_a_hook_is_told_nothing_of_an_index_beside(place: Path, paths: Paths, run_hooks: bool) -> None:
+    hook(place, "post-index-change", 'case "$GIT_INDEX_FILE" in *index.new) touch .git/told;; esac')
+    hook(place, "pre-commit", "touch .git/run")
+    write(place, {"a.txt": "more\n", "new": "new\n"})
+    assert snapshots_of(place, run_hooks=run_hooks).commit(paths("a.txt", "new")).revision
+    assert not (place / ".git" / "told").exists()
+    assert (place / ".git" / "run").exists() is run_hooks
+
+
 def test_a_signature_that_cannot_be_made_holds_the_commit(place: Path, paths: Paths) -> None:
     git(place, "config", "commit.gpgSign", "true")
     git(place, "config", "gpg.program", "false")
