@@ -116,8 +116,9 @@ class Judge:
         return f"is now {_species(seen.st_mode)}, which git cannot keep"
 
     def _is_young(self, seen: os.stat_result) -> bool:
-        """A time in the future says nothing: a clock was wrong."""
-        return 0 <= self._now - max(seen.st_mtime, seen.st_ctime) < self._settle_s
+        """A time in the future says nothing: a clock was wrong, or a program has set it."""
+        ages_s = [self._now - time_s for time_s in (seen.st_mtime, seen.st_ctime) if time_s <= self._now]
+        return min(ages_s, default=self._settle_s) < self._settle_s
 
 
 def _species(mode: int) -> str:

@@ -439,6 +439,12 @@ def test_a_young_file_waits_in_a_scan_only(place: Path) -> None:
     assert snapshots.commit([b"a.txt"], settle_s=3600).revision is not None
 
 
+def test_a_file_that_is_said_to_be_of_the_future_waits_as_well_where_it_is_young(place: Path) -> None:
+    write(place, {"a.txt": "more\n"})
+    os.utime(place / "a.txt", (2**31, 2**31))
+    assert snapshots_of(place).commit(None, settle_s=3600).pending == (b"a.txt",)
+
+
 def test_a_file_behind_a_link_is_gone_and_the_link_is_kept(
     place: Path, paths: Paths, tmp_path: Path
 ) -> None:
