@@ -224,12 +224,13 @@ class Landing:
         self._note()
 
     def _note(self) -> None:
-        """Note what is still to land, for a start after a kill."""
-        if self._made:
-            commits = [self._made[0].old, *(made.new for made in self._made)]
-            write_given(self._repository, self._ref, commits)
-        else:
+        """Note what is still to land: without a note, a start after a kill would commit it anew."""
+        if not self._made:
             drop_given(self._repository)
+            return
+        commits = [self._made[0].old, *(made.new for made in self._made)]
+        with contextlib.suppress(OSError):  # a full disk; the commits are there, and may be told already
+            write_given(self._repository, self._ref, commits)
 
     def _forget(self) -> None:
         with self.steady:

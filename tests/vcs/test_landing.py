@@ -230,6 +230,16 @@ def test_what_a_lock_kept_from_landing_is_committed_with_the_next_save(
     assert snapshots.commit([b"d/c.txt"]).pending == (b"a.txt", b"b.txt")
 
 
+def test_a_commit_of_which_nothing_can_be_noted_lands_all_the_same(
+    place: Path, snapshots: Snapshots
+) -> None:
+    (place / ".git" / "autosync" / "given.record.new").mkdir(parents=True)
+    given = save(place, snapshots, "a.txt", "two\n")
+    assert snapshots.land()
+    assert head(place) == given
+    assert is_clean(place)
+
+
 def test_what_cannot_land_at_the_end_lands_at_the_next_start(place: Path) -> None:
     snapshots = Snapshots(discover(str(place)), host="laptop")
     given = save(place, snapshots, "a.txt", "two\n")
