@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git import index
+from autosync_vcs.git.durable import make_durable
 from autosync_vcs.git.guarding import Guard
 from autosync_vcs.git.hooks import Hooks
 from autosync_vcs.git.index import Prepared, Seen
@@ -125,6 +126,8 @@ class Staging:
         except GitFailed as failure:
             raise held_by(self._repository, failure) from None
         chosen = tuple(one for one in found if selection(one.path))
+        by_hand = [one.new.oid for one in chosen if one.new and one.path not in judged.add]
+        make_durable(self._repository, by_hand)
         return Draft(
             prepared,
             chosen,
