@@ -63,10 +63,10 @@ def state_of(path: bytes) -> tuple[int, ...] | None:
 def _converts(path: bytes) -> bool:
     try:
         with open(path, "rb") as file:
-            text = file.read(LARGEST)
+            text = file.read(LARGEST + 1)
     except OSError:
         return True
-    return speaks_of_conversion(text)
+    return len(text) > LARGEST or speaks_of_conversion(text)
 
 
 def speaks_of_conversion(text: bytes) -> bool:

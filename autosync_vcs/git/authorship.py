@@ -113,12 +113,13 @@ class Authorship:
 
     def _asked(self) -> _Identity:
         git = self._repository.git()
-        known = author(git, self._host)
         environment: dict[str, str] = {}
-        if known.note:
-            self._notes.append(known.note)
-            for role in ("AUTHOR", "COMMITTER"):
-                environment |= {f"GIT_{role}_NAME": known.name, f"GIT_{role}_EMAIL": known.email}
+        for role in ("author", "committer"):
+            known = author(git, self._host, role)
+            if known.note:
+                self._notes += [known.note] if known.note not in self._notes else []
+                variable = f"GIT_{role.upper()}"
+                environment |= {f"{variable}_NAME": known.name, f"{variable}_EMAIL": known.email}
         git = git.varied(environment=environment)
         signs = self._sign
         if signs is None:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import shutil
+import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from autosync_vcs.git.index_file import IndexFile, NotUnderstood, Patch, TreePat
 from autosync_vcs.git.process import Git
 from autosync_vcs.git.repository import Repository
 
+_FIRST_SECOND_NS = 10**9
 _FLAGGED = re.compile(rb"(?<=\0)(?!H )[^\0]+")
 
 
@@ -66,7 +68,12 @@ def index_path(repository: Repository) -> bytes:
 
 
 def with_index(repository: Repository, path: bytes) -> Git:
-    """Give git as it works on another index file."""
+    """Give git as it works on another index file; of that the user's post-index-change is not told."""
+    return hooked_with_index(repository, path).varied(settings=["core.hooksPath=/dev/null"])
+
+
+def hooked_with_index(repository: Repository, path: bytes) -> Git:
+    """Give the same git, as it runs the hooks that it is asked to run."""
     return repository.git().varied(environment={"GIT_INDEX_FILE": os.fsdecode(path)})
 
 
@@ -101,19 +108,21 @@ def prepare(
     gone: Iterable[bytes] = (),
     *,
     skip_worktree: Collection[bytes] = (),
+    assumed: Collection[bytes] = (),
 ) -> Prepared:
     """Copy the index and set ``entries`` in the copy, without those that are ``gone``.
 
     What the user staged on other paths stays. Nothing is known yet of the files: ``refresh`` looks at
-    them. ``skip_worktree`` are those of the entries that carry that flag, which would be lost.
+    them. ``skip_worktree``, and ``assumed`` to be unchanged, are those of the entries that carry these
+    flags, which would be lost.
     Raises ``GitFailed``, ``OSError``.
     """
     prepared = copy_index(repository)
     change(repository, prepared, entries, gone)
-    if skip_worktree:
-        lines = b"".join(path + b"\0" for path in skip_worktree)
-        git = with_index(repository, prepared.path)
-        git("update-index", "--skip-worktree", "-z", "--stdin", input=lines)
+    git = with_index(repository, prepared.path)
+    for option, paths in (("--skip-worktree", skip_worktree), ("--assume-unchanged", assumed)):
+        if paths:
+            git("update-index", option, "-z", "--stdin", input=b"".join(path + b"\0" for path in paths))
     return prepared
 
 
@@ -164,6 +173,7 @@ def prepare_in_place(
     """
     source = index_path(repository)
     base = identity(source)
+    _check_time(base)
     try:
         file = IndexFile(source, repository.object_format)
     except FileNotFoundError:
@@ -172,6 +182,15 @@ def prepare_in_place(
     if base is None or identity(source) != base:
         raise NotUnderstood("it changes right now")
     return Prepared(os.path.join(repository.state_dir, b"index.new"), base, file)
+
+
+def _check_time(seen: Identity | None) -> None:
+    """Raise ``NotUnderstood`` for an index of time 0 or of the future: git suspects no entry then.
+
+    An index that git writes has the time of now.
+    """
+    if seen is not None and not _FIRST_SECOND_NS <= seen.mtime_ns <= time.time_ns():
+        raise NotUnderstood("its time says nothing")
 
 
 def write(prepared: Prepared) -> None:
@@ -189,6 +208,7 @@ def patch(repository: Repository, prepared: Prepared, patches: Collection[Patch]
     """
     beside = prepared.base or identity(prepared.path)
     assert beside is not None
+    _check_time(beside)
     file = IndexFile(prepared.path, repository.object_format)
     file.set(patches, {})
     file.write(prepared.path, beside.mtime_ns)
@@ -222,3 +242,9 @@ def tags(git: Git) -> Mapping[bytes, str]:
         lines, _, rest = (b"\0" + rest + piece).rpartition(b"\0")
         found |= {line[2:]: line[:1].decode() for line in _FLAGGED.findall(lines)}
     return found
+
+
+def staged_names(git: Git, base: str) -> list[bytes]:
+    """Name what the index has otherwise than a commit or tree, submodules that are to be ignored too."""
+    options = ("--name-only", "-z", "--no-renames", "--ignore-submodules=none")
+    return git("diff-index", "--cached", *options, base).stdout.split(b"\0")[:-1]

@@ -13,6 +13,7 @@ the index for suspect and compares contents, and other entries may depend on tha
 from __future__ import annotations
 
 import collections
+import contextlib
 import hashlib
 import os
 import shutil
@@ -20,7 +21,6 @@ import stat
 import struct
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from io import FileIO
 from typing import NamedTuple
 
@@ -63,7 +63,8 @@ class IndexFile:
     def __init__(self, path: bytes, object_format: str) -> None:
         """Raises ``NotUnderstood``, ``OSError``."""
         self._file = FileIO(path)
-        self._size = os.fstat(self._file.fileno()).st_size
+        seen = os.fstat(self._file.fileno())
+        self._size, self._permissions = seen.st_size, stat.S_IMODE(seen.st_mode)
         self._object_format = object_format
         self._id_size = hashlib.new(object_format).digest_size
         self._edits: dict[int, bytes] = {}
@@ -99,6 +100,8 @@ class IndexFile:
             with open(path, "wb", buffering=0) as copy:
                 shutil.copyfileobj(self._file, copy, _PIECE)
         with open(path, "r+b", buffering=0) as file:
+            with contextlib.suppress(OSError):
+                os.fchmod(file.fileno(), self._permissions)
             for at, new in self._edits.items():
                 os.pwrite(file.fileno(), new, at)
             with _written_meanwhile(file):
@@ -223,7 +226,7 @@ def is_sound(path: bytes, object_format: str) -> bool:
     return not any(said) or said == made
 
 
-@contextmanager
+@contextlib.contextmanager
 def _written_meanwhile(file: FileIO) -> Iterator[None]:
     """Let the disk begin with what the file has already, so that a sync afterwards has little to do."""
     failures: list[OSError] = []

@@ -44,7 +44,8 @@ def staged_otherwise(repository: Repository, old: str | None, steps: Iterable[St
     if old is None:
         return {}
     git = repository.git()
-    fields = git("diff-index", "--cached", "-z", "--raw", "--no-renames", old).stdout.split(b"\0")
+    options = ("-z", "--raw", "--no-renames", "--ignore-submodules=none")
+    fields = git("diff-index", "--cached", *options, old).stdout.split(b"\0")
     coming = {step.path: step.new.oid if step.new else "" for step in steps}
     staged = {}
     for words, path in zip(fields[::2], fields[1::2], strict=False):

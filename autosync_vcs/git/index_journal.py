@@ -24,8 +24,18 @@ from typing import Any
 
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git.index import Entry, Identity, Prepared, identity, index_path, prepare, refresh
-from autosync_vcs.git.index_lock import IndexLock
+from autosync_vcs.git.index import (
+    Entry,
+    Identity,
+    Prepared,
+    identity,
+    index_path,
+    prepare,
+    refresh,
+    staged_names,
+    tags,
+)
+from autosync_vcs.git.index_lock import IndexLock, drop_left
 from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.repository import Head, Repository, head, operation_in_progress, trust_index
 
@@ -92,6 +102,7 @@ def complete(repository: Repository, *, wait_s: float = 10.0) -> bool:
 
     Call it before anything else is done to the repository. Raises ``Held`` while the lock is not to be had.
     """
+    drop_left(repository)
     done = _complete_index(repository, wait_s)
     drop_record(repository)
     given = _complete_given(repository, wait_s)
@@ -100,16 +111,21 @@ def complete(repository: Repository, *, wait_s: float = 10.0) -> bool:
 
 
 def followed(repository: Repository, old: str | None, new: str) -> Prepared:
-    """Prepare an index in which what still says OLD says NEW, and what the user staged meanwhile stays.
+    """Prepare an index in which what still says OLD says NEW, and what the user did meanwhile stays:
+    what is staged, and which files git is not to look at.
 
     Raises ``Held`` where the index changes all the time.
     """
     for _ in range(ATTEMPTS):
         base = identity(index_path(repository))
         entries, gone = _unstaged(repository, old, new)
-        prepared = prepare(repository, entries, gone)
+        flags = tags(repository.git())
+        paths = [entry.path for entry in entries]
+        skipped = {path for path in paths if flags.get(path, "") in ("S", "s")}
+        assumed = {path for path in paths if flags.get(path, "").islower()}
+        prepared = prepare(repository, entries, gone, skip_worktree=skipped, assumed=assumed)
         if prepared.base == base:
-            refresh(repository, prepared, [entry.path for entry in entries])
+            refresh(repository, prepared, [path for path in paths if path not in skipped])
             return prepared
     raise Held(
         HeldKind.LOCK,
@@ -122,10 +138,10 @@ def _unstaged(repository: Repository, old: str | None, new: str) -> tuple[list[E
     """Give what differs in NEW, and what is gone, where the index says what OLD does."""
     git = repository.git()
     before = old or git.line("hash-object", "-t", "tree", "--stdin")
-    asked = git("diff-index", "--cached", "--name-only", "-z", "--no-renames", before)
-    staged = frozenset(asked.stdout.split(b"\0"))
+    staged = frozenset(staged_names(git, before))
     entries, gone = [], []
-    fields = git("diff-tree", "-r", "-z", "--no-renames", before, new).stdout.split(b"\0")
+    asked = git("diff-tree", "-r", "-z", "--no-renames", "--ignore-submodules=none", before, new)
+    fields = asked.stdout.split(b"\0")
     for words, path in zip(fields[::2], fields[1::2], strict=False):
         _, mode, _, oid, _ = words.split(b" ")
         if path in staged:

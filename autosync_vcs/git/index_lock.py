@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -24,7 +25,8 @@ STALE_AGE_S = 600.0
 FIRST_PAUSE_S = 0.005
 LONGEST_PAUSE_S = 0.2
 _held_here: set[bytes] = set()
-"""The locks that this process holds."""
+"""The locks that this process holds, or tries to take."""
+_claiming = threading.Lock()
 _DAEMONS = (b"fsmonitor--daemon", b"credential-cache--daemon", b"daemon")
 
 
@@ -74,27 +76,41 @@ class IndexLock:
         self.release()
 
     def release(self) -> None:
+        """Drop it, if it is there still: a person may have removed it, and another git have taken it."""
         if self.held:
             self.held = False
-            _held_here.discard(self._path)
-            os.unlink(self._path)
+            try:
+                _remove_ours(self._path)
+            finally:
+                _held_here.discard(self._path)
 
     def _try(self) -> bool:
+        with _claiming:
+            if self._path in _held_here:
+                return False  # by another thread
+            _held_here.add(self._path)
+        try:
+            self.held = self._made()
+        finally:
+            if not self.held:
+                _held_here.discard(self._path)
+        return self.held
+
+    def _made(self) -> bool:
         beside = os.path.join(self._repository.state_dir, b"index.lock.%d" % os.getpid())
         try:
             os.makedirs(self._repository.state_dir, exist_ok=True)
-            with open(beside, "wb") as file:
-                file.write(MARK + b"%d\n" % os.getpid())
             try:
+                with open(beside, "wb") as file:
+                    file.write(MARK + b"%d\n" % os.getpid())
                 _make_exclusively(beside, self._path)
             finally:
-                os.unlink(beside)
+                with contextlib.suppress(OSError):
+                    os.unlink(beside)
         except FileExistsError:
             return False
         except OSError as error:
             raise unwritable(self._repository, error) from None
-        self.held = True
-        _held_here.add(self._path)
         return True
 
     def _remove_stale(self) -> bool:
@@ -140,6 +156,23 @@ class IndexLock:
             f"{path} has been held for {age_s:.0f} s by {who}",
             f"nothing is committed until it is gone; if no git is at work there, rm {path}",
         )
+
+
+def drop_left(repository: Repository) -> None:
+    """Remove a lock of ours that a kill left; git would be kept out until the next commit of ours."""
+    path = os.path.join(repository.git_dir, b"index.lock")
+    with _claiming:
+        if path not in _held_here:
+            with contextlib.suppress(OSError):
+                _remove_ours(path)
+
+
+def _remove_ours(path: bytes) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        with open(path, "rb") as file:
+            ours = file.read(len(MARK)) == MARK
+        if ours:
+            os.unlink(path)
 
 
 def unwritable(repository: Repository, error: OSError) -> Held:

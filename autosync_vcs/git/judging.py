@@ -6,20 +6,12 @@ import os
 import stat
 import time
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from autosync_vcs.git.ignored import Ignored
-from autosync_vcs.git.process import Git
 from autosync_vcs.git.quarantine import Look, Quarantine, look_of
 from autosync_vcs.git.repository import Repository
-from autosync_vcs.git.scan import Answer, Found, Looker
-
-DELETIONS_AT_ONCE = 50
-DELETED_SHARE = 0.25
-EMPTIED_AT_ONCE = 5
-EMPTY_BLOBS = (
-    "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
-    "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813",
-)
+from autosync_vcs.git.scan import Found, Looker
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +20,20 @@ class Limits:
 
     ignored: Ignored = field(default_factory=Ignored)
     max_file_size: int | None = None
+
+
+class Loss(NamedTuple):
+    """How many files are deleted, less those created, and how many emptied, less those filled again."""
+
+    deleted: int = 0
+    emptied: int = 0
+
+    def __add__(self, other: object) -> Loss:
+        assert isinstance(other, Loss)
+        return Loss(self.deleted + other.deleted, self.emptied + other.emptied)
+
+
+NO_LOSS = Loss()
 
 
 @dataclass(slots=True)
@@ -41,6 +47,7 @@ class Judged:
     pending: set[bytes] = field(default_factory=set)
     bad: dict[bytes, tuple[str, Look]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    loss: Loss = NO_LOSS
 
 
 class Judge:
@@ -109,27 +116,9 @@ class Judge:
         return f"is now {_species(seen.st_mode)}, which git cannot keep"
 
     def _is_young(self, seen: os.stat_result) -> bool:
-        """A time in the future says nothing: a clock was wrong."""
-        return 0 <= self._now - max(seen.st_mtime, seen.st_ctime) < self._settle_s
-
-
-def guard(answer: Answer, judged: Judged, repository: Repository, git: Git) -> None:
-    """Hold back what looks like an accident: very many files deleted or emptied at once."""
-    gone = len(judged.remove) - len(judged.created)  # what was only moved is there again
-    if gone > DELETIONS_AT_ONCE:
-        part = os.fsdecode(repository.prefix.rstrip(b"/") or b".")
-        tracked = git("ls-files", "-z", "--", part).stdout.count(b"\0")
-        if gone > tracked * DELETED_SHARE:
-            words = f"{len(judged.remove):,} of {tracked:,} files deleted at once; none of this is"
-            reason = f"{words} committed until you say yes (autosync confirm)"
-            judged.bad[repository.prefix + b"."] = (reason, None)
-            judged.remove.clear()
-    empty = [one.path for one in answer.found if _is_emptied(one, judged.add.get(one.path))]
-    if len(empty) > EMPTIED_AT_ONCE:
-        for path in empty:
-            del judged.add[path]
-        words = f"one of {len(empty):,} files that became empty at once; they are not committed"
-        judged.bad[empty[0]] = (f"{words} until you say yes (autosync confirm)", None)
+        """A time in the future says nothing: a clock was wrong, or a program has set it."""
+        ages_s = [self._now - time_s for time_s in (seen.st_mtime, seen.st_ctime) if time_s <= self._now]
+        return min(ages_s, default=self._settle_s) < self._settle_s
 
 
 def _species(mode: int) -> str:
@@ -141,9 +130,3 @@ def _species(mode: int) -> str:
         if test(mode):
             return name
     return "a device"
-
-
-def _is_emptied(one: Found, look: Look) -> bool:
-    if look is None or not one.tracked or not stat.S_ISREG(look[0]) or look[2] != 0:
-        return False
-    return one.oid not in EMPTY_BLOBS and one.oid.strip("0") != ""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -43,6 +44,7 @@ from autosync_vcs.git.repository import Head, Repository, head
 from autosync_vcs.git.spare import Spare
 from autosync_vcs.git.trouble import lacks_space, no_space
 
+_LOCK = re.compile(r"Unable to create '(/.*\.lock)'")
 PAUSES_S = (0.0, 0.01, 0.03, 0.1, 0.3)
 """After each attempt that somebody else's change of the index spoilt."""
 
@@ -222,12 +224,13 @@ class Landing:
         self._note()
 
     def _note(self) -> None:
-        """Note what is still to land, for a start after a kill."""
-        if self._made:
-            commits = [self._made[0].old, *(made.new for made in self._made)]
-            write_given(self._repository, self._ref, commits)
-        else:
+        """Note what is still to land: without a note, a start after a kill would commit it anew."""
+        if not self._made:
             drop_given(self._repository)
+            return
+        commits = [self._made[0].old, *(made.new for made in self._made)]
+        with contextlib.suppress(OSError):  # a full disk; the commits are there, and may be told already
+            write_given(self._repository, self._ref, commits)
 
     def _forget(self) -> None:
         with self.steady:
@@ -299,10 +302,19 @@ class Landing:
     def _immovable(self, ref: str, words: str) -> Held:
         if lacks_space(self._repository, words):
             return no_space(self._repository)
+        if "aborted by hook" in words:
+            place = os.fsdecode(self._repository.top)
+            return Held(
+                HeldKind.HOOK,
+                f"your reference-transaction hook in {place} refuses to move {ref}",
+                "mend what it complains of, or the hook",
+            )
+        named = _LOCK.search(words)
+        lock = named[1] if named else f"{os.fsdecode(self._repository.common_dir)}/{ref}.lock"
         return Held(
             HeldKind.LOCK,
             f"{ref} cannot be moved: {words}",
-            f"if no git is at work there, rm {os.fsdecode(self._repository.common_dir)}/{ref}.lock",
+            f"if no git is at work there, rm {lock}",
         )
 
 

@@ -16,6 +16,7 @@ import select
 import stat
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from autosync_common.talk import talk
@@ -117,7 +118,7 @@ class Helper:
 _HASH_FILES = ("hash-object", "-w", "--no-filters", "--stdin-paths")
 _HASH_COMMITS = ("hash-object", "-t", "commit", "-w", "--no-filters", "--stdin-paths")
 _READ = ("cat-file", "--batch-command")
-_MAKE_TREES = ("mktree", "--batch", "-z")
+_MAKE_TREES = ("mktree", "--missing", "--batch", "-z")
 _PROVE = ("cat-file", "--batch-check")
 
 
@@ -130,6 +131,7 @@ class Objects:
         self._helpers: dict[tuple[str, ...], Helper] = {}
         self._trees: TreeCache[Tree] = TreeCache()
         self._store: tuple[object, ...] = ()
+        self._unproven: set[str] = set()
 
     def refresh(self) -> bool:
         """Start the helpers anew if packs, alternates or configuration changed since the last call."""
@@ -168,16 +170,25 @@ class Objects:
         return self._read(b"info %s^{tree}\n" % commit.encode(), _header)[0].decode()
 
     def make_tree(self, tree: Tree) -> str:
-        """Write a tree; git puts it into its order and refuses objects that are not there."""
+        """Write a tree, which git puts into its order.
+
+        What is not there is let pass, as a partial clone lacks most: ``prove`` looks for what is new.
+        """
         records = [
             b"%06o %s %s\t%s\0" % (int(mode, 8), _kind(mode), oid.encode(), name)
             for name, (mode, oid) in tree.items()
         ]
-        return self._asked(_MAKE_TREES, b"".join(records) + b"\0")
+        made = self._asked(_MAKE_TREES, b"".join(records) + b"\0")
+        self._unproven.add(made)
+        return made
 
     def prove(self, oids: Iterable[str]) -> None:
-        """Raise ``HelperDied`` unless a process that never saw these objects finds all of them."""
-        answer = self._finished(_PROVE, b"".join(oid.encode() + b"\n" for oid in oids))
+        """Raise ``HelperDied`` unless a process that never saw these objects finds all of them.
+
+        With them, it must find the trees that were made since the last time.
+        """
+        trees, self._unproven = self._unproven, set()
+        answer = self._finished(_PROVE, b"".join(oid.encode() + b"\n" for oid in (*oids, *trees)))
         for line in answer.splitlines():
             if line.endswith(b" missing"):
                 raise HelperDied(f"object {line.decode()}")
@@ -255,14 +266,31 @@ def _whole_tree(helper: Helper) -> Tree:
 
 
 def parse_tree(content: bytes, id_size: int) -> Tree:
+    """Give the names of a tree, whoever wrote it: its modes may be in other words than git's.
+
+    Trees of which only these words differ have other ids, but nothing in them differs, as git sees it.
+    Raises ``HelperDied`` for what is no tree.
+    """
     tree, at = {}, 0
-    while at < len(content):
-        space = content.index(b" ", at)
-        end = content.index(b"\0", space)
-        oid = content[end + 1 : end + 1 + id_size].hex()
-        tree[content[space + 1 : end]] = Leaf(content[at:space].decode(), oid)
-        at = end + 1 + id_size
+    try:
+        while at < len(content):
+            space = content.index(b" ", at)
+            end = content.index(b"\0", space)
+            oid = content[end + 1 : end + 1 + id_size].hex()
+            tree[content[space + 1 : end]] = Leaf(_canonical(content[at:space]), oid)
+            at = end + 1 + id_size
+    except ValueError:
+        raise HelperDied("a tree is malformed") from None
     return tree
+
+
+@lru_cache(maxsize=64)
+def _canonical(mode: bytes) -> str:
+    """Give a mode as git reads it: of permissions only one says something. Raises ``ValueError``."""
+    number = int(mode, 8)
+    if stat.S_ISREG(number):
+        return "100755" if number & stat.S_IXUSR else "100644"
+    return {stat.S_IFDIR: TREE_MODE, stat.S_IFLNK: "120000"}.get(stat.S_IFMT(number), "160000")
 
 
 def _kind(mode: str) -> bytes:

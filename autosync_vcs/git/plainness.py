@@ -9,7 +9,9 @@ from autosync_vcs.git.attributes import Attributes, state_of
 from autosync_vcs.git.process import Git
 from autosync_vcs.git.repository import Repository
 
-_ASKED = r"^core\.(autocrlf|filemode|symlinks|ignorecase|precomposeunicode|sparsecheckout|attributesfile)$"
+_SWITCHES = r"^core\.(filemode|symlinks|ignorecase|precomposeunicode|sparsecheckout)$"
+_OTHERS = r"^(core\.(autocrlf|attributesfile)|include(if\..*)?\.path)$"
+_SURELY_OFF = (b"false", b"no", b"off", b"0")
 _PLAIN = (b".gitignore", b".gitattributes", b".gitkeep")
 
 
@@ -34,6 +36,10 @@ class View:
         """Tell whether git reads rules from the index that are neither on disk nor in HEAD."""
         return any(path.endswith((b".gitattributes", b".gitignore")) for path in self.flagged | self.staged)
 
+    def has_staged_in(self, directory: bytes) -> bool:
+        """Tell whether the index differs from HEAD anywhere in a directory."""
+        return any(path.startswith(directory + b"/") for path in self.staged)
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -45,6 +51,8 @@ class Settings:
     converts: bool
     """Whether line ends are converted everywhere."""
     attributes: Attributes
+    keeps: bool
+    """Whether all this is so until a file of ``configuration_state`` changes: none includes others."""
 
 
 def check_plain(path: bytes, view: View) -> None:
@@ -56,13 +64,16 @@ def check_plain(path: bytes, view: View) -> None:
         raise NotPlain
     if not is_plain_name(path):
         raise NotPlain
-    if any(other.startswith(path + b"/") or path.startswith(other + b"/") for other in view.staged):
+    if view.has_staged_in(path) or any(path.startswith(other + b"/") for other in view.staged):
         raise NotPlain
 
 
 def is_plain_name(path: bytes) -> bool:
-    """Tell whether no git could take any part of a path for its own."""
-    for part in path.split(b"/"):
+    """Tell whether no git could take any part of a path for its own.
+
+    A backslash ends a part as well: it does on Windows, so that git refuses such names on every system.
+    """
+    for part in path.replace(b"\\", b"/").split(b"/"):
         ascii_part = bytes(byte for byte in part if 32 <= byte < 127).lower().strip()
         if part in (b"", b".", b".."):
             return False
@@ -72,23 +83,26 @@ def is_plain_name(path: bytes) -> bool:
 
 
 def asked_settings(repository: Repository) -> Settings:
+    """Ask git for them. Raises ``GitFailed`` where it understands its configuration no more than we do."""
     git = repository.git()
-    asked = git("config", "-z", "--get-regexp", _ASKED, allow=(0, 1)).stdout
-    values = {
-        name.decode(): value
-        for name, _, value in (line.partition(b"\n") for line in asked.split(b"\0")[:-1])
-    }
+    switches, others = _asked(git, _SWITCHES, "--type=bool"), _asked(git, _OTHERS)
+    on = [name for name, value in switches.items() if value == b"true"]
     return Settings(
-        plain=_is_on(values.get("core.symlinks", b"true"))
-        and not _is_on(values.get("core.ignorecase"))
-        and not _is_on(values.get("core.precomposeunicode"))
-        and not _is_on(values.get("core.sparsecheckout")),
-        trusts_mode=_is_on(values.get("core.filemode", b"true")),
-        converts=_is_on(values.get("core.autocrlf")),
+        plain=switches.get("core.symlinks") != b"false"
+        and not any(f"core.{name}" in on for name in ("ignorecase", "precomposeunicode", "sparsecheckout")),
+        trusts_mode=switches.get("core.filemode") != b"false",
+        converts=others.get("core.autocrlf", b"false").lower() not in _SURELY_OFF,
         attributes=Attributes(
-            repository, _attributes_file(git) if "core.attributesfile" in values else None
+            repository, _attributes_file(git) if "core.attributesfile" in others else None
         ),
+        keeps=not any(name.startswith("include") for name in others),
     )
+
+
+def _asked(git: Git, pattern: str, *options: str) -> dict[str, bytes]:
+    asked = git("config", "-z", *options, "--get-regexp", pattern, allow=(0, 1)).stdout
+    lines = (line.partition(b"\n") for line in asked.split(b"\0")[:-1])
+    return {name.decode("utf-8", "replace"): value for name, _, value in lines}
 
 
 def configuration_state(repository: Repository) -> tuple[object, ...]:
@@ -106,8 +120,6 @@ def configuration_state(repository: Repository) -> tuple[object, ...]:
 
 
 def _attributes_file(git: Git) -> bytes:
-    return git("config", "--type=path", "--get", "core.attributesFile").stdout.removesuffix(b"\n")
-
-
-def _is_on(value: bytes | None) -> bool:
-    return value is not None and value.lower() not in (b"false", b"no", b"off", b"0")
+    """git works at the top, and takes a relative name from there."""
+    asked = git("config", "--type=path", "--get", "core.attributesFile")
+    return os.path.join(git.directory, asked.stdout.removesuffix(b"\n"))

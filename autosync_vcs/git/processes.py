@@ -7,6 +7,18 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
+_WITH_VALUE = (
+    b"-c",
+    b"-C",
+    b"--git-dir",
+    b"--work-tree",
+    b"--namespace",
+    b"--super-prefix",
+    b"--config-env",
+    b"--attr-source",
+)
+"""The options of git whose value may be the next word."""
+
 
 def git_processes() -> Iterator[tuple[bytes, list[bytes]]]:
     """Give the processes that are git, with their arguments; none where there is no /proc."""
@@ -32,7 +44,7 @@ def subcommand(words: list[bytes]) -> bytes:
     for word in rest:
         if not word.startswith(b"-"):
             return word
-        if word in (b"-c", b"-C"):
+        if word in _WITH_VALUE:
             next(rest, None)
     return b""
 

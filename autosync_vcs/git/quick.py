@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 
 from autosync_vcs.git import index
 from autosync_vcs.git.applied import IndexMoved
+from autosync_vcs.git.guarding import EMPTY_BLOBS, Guard
 from autosync_vcs.git.index import Entry, Seen
 from autosync_vcs.git.index_file import TreePatch
-from autosync_vcs.git.judging import Limits
+from autosync_vcs.git.judging import Limits, Loss
 from autosync_vcs.git.made import Path
 from autosync_vcs.git.objects import TREE_MODE, HelperDied, Leaf, Objects
 from autosync_vcs.git.plainness import NotPlain, Settings, View, asked_settings, check_plain
@@ -58,6 +59,7 @@ class Quick:
         objects: Objects,
         limits: Limits,
         quarantine: Quarantine,
+        guard: Guard,
         steady: threading.Lock,
     ) -> None:
         """While ``steady`` is held, no commit of ours lands."""
@@ -66,6 +68,7 @@ class Quick:
         self._objects = objects
         self._limits = limits
         self._quarantine = quarantine
+        self._guard = guard
         self._view: View | None = None
         self._settings: Settings | None = None
 
@@ -114,7 +117,7 @@ class Quick:
     # What is known
 
     def _configured(self) -> Settings:
-        if self._settings is None:
+        if self._settings is None or not self._settings.keeps:
             self._settings = asked_settings(self._repository)
         return self._settings
 
@@ -126,8 +129,7 @@ class Quick:
         git = self._repository.git()
         index.check_sound(self._repository, index.index_path(self._repository))
         flagged = frozenset(index.tags(git))
-        asked = git("diff-index", "--cached", "--name-only", "-z", "--no-renames", head)
-        view = View(seen, head, flagged, frozenset(asked.stdout.split(b"\0")[:-1]))
+        view = View(seen, head, flagged, frozenset(index.staged_names(git, head)))
         with self._steady:
             if self._seen() != seen:
                 raise NotPlain
@@ -166,14 +168,18 @@ class Quick:
             del plan.hash[path]
         if len(plan.gone) > REMOVED_AT_MOST:
             raise NotPlain
-        if any(
-            not os.path.lexists(os.path.join(self._repository.top, one.path)) for one in self._rules(plan)
-        ):
+        if not all(self._is_file(one.path) for one in self._rules(plan)):
             raise NotPlain  # git obeys a rule that was removed until that is committed, too
         plan.converts = settings.converts or any(
             settings.attributes.may_convert(path) for path in plan.hash
         )
         return plan
+
+    def _is_file(self, path: bytes) -> bool:
+        try:
+            return stat.S_ISREG(os.lstat(os.path.join(self._repository.top, path)).st_mode)
+        except OSError:
+            return False
 
     def _check_present(self, path: bytes, seen: os.stat_result) -> None:
         if not (stat.S_ISREG(seen.st_mode) or stat.S_ISLNK(seen.st_mode)) or seen.st_size > LARGEST_FILE:
@@ -201,9 +207,12 @@ class Quick:
         return (path.removeprefix(b"./") for path in answer.stdout.split(b"\0")[:-1])
 
     def _check_not_nested(self, view: View, path: bytes) -> None:
+        """A directory is no repository of its own as long as the index has anything in it."""
         for parent in parents(path):
             leaf = lookup(self._objects, view.head, parent)
-            if leaf is not None and leaf.mode == TREE_MODE:
+            if leaf is not None and leaf.mode == SUBMODULE_MODE:
+                raise NotPlain
+            if leaf is not None and leaf.mode == TREE_MODE and not view.has_staged_in(parent):
                 return
             if os.path.lexists(os.path.join(self._repository.top, parent, b".git")):
                 raise NotPlain
@@ -285,8 +294,13 @@ class Quick:
             for path, leaf in new.items()
             if leaf != plan.hash[path][1]
         ]
+        if plan.converts and len(differences) < len(plan.gone) + len(new):
+            raise NotPlain  # what is kept is the same, but git status knows that only from the index
         if not differences:
             return Draft(None, (), pending=pending)
+        loss = _loss(differences)
+        if self._guard.is_suspicious(loss):
+            raise NotPlain
         differences.sort(key=lambda one: one.path)
         tree = build(self._objects, view.head, {one.path: one.new for one in differences})
         paths = {
@@ -296,7 +310,12 @@ class Quick:
         stay = all(one.old and one.new for one in differences)
         trees = self._trees(view, tree, differences) if stay else None
         return Draft(
-            None, tuple(differences), pending=pending, tree=tree, lands=Lands(view.seen, paths, trees)
+            None,
+            tuple(differences),
+            pending=pending,
+            tree=tree,
+            lands=Lands(view.seen, paths, trees),
+            loss=loss,
         )
 
     def _trees(self, view: View, tree: str, differences: Iterable[Difference]) -> Mapping[bytes, TreePatch]:
@@ -316,6 +335,14 @@ def _looked(look: Looker, path: bytes) -> os.stat_result | None:
         return look(path)
     except OSError:
         raise NotPlain from None
+
+
+def _loss(differences: Collection[Difference]) -> Loss:
+    kept = [(one.old.oid, one.new.oid) for one in differences if one.old and one.new]
+    return Loss(
+        deleted=sum((one.new is None) - (one.old is None) for one in differences),
+        emptied=sum((new in EMPTY_BLOBS) - (old in EMPTY_BLOBS) for old, new in kept),
+    )
 
 
 def _is_same(now: os.stat_result | None, before: os.stat_result) -> bool:

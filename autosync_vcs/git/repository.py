@@ -250,10 +250,17 @@ def _damaged(repository: Repository, ref: str) -> Held:
     return Held(HeldKind.REPOSITORY, f"{ref} is damaged, after a power cut perhaps", remedy)
 
 
-def author(git: Git, host: str) -> Author:
-    """Give the name and address that git is configured with, else the login and this host."""
-    name = git.line("config", "user.name", allow=(0, 1))
-    email = git.line("config", "user.email", allow=(0, 1))
+def author(git: Git, host: str, role: str = "author") -> Author:
+    """Give the name and address that git is configured with, else the login and this host.
+
+    ``role`` may be ``committer``, too.
+    """
+
+    def configured(what: str) -> str:
+        keys = (f"{role}.{what}", f"user.{what}")
+        return next(filter(None, (git.line("config", key, allow=(0, 1)) for key in keys)), "")
+
+    name, email = configured("name"), configured("email")
     if name and email:
         return Author(name, email, None)
     login = _login()

@@ -21,6 +21,7 @@ from autosync_vcs.git import index
 from autosync_vcs.git.applied import IndexMoved
 from autosync_vcs.git.authorship import Authorship
 from autosync_vcs.git.changes import changes_of
+from autosync_vcs.git.guarding import Guard
 from autosync_vcs.git.hooks import Hooks
 from autosync_vcs.git.index import Prepared, Seen
 from autosync_vcs.git.index_journal import complete, drop_record
@@ -68,7 +69,8 @@ class Snapshots:
         self._quarantine = Quarantine(now)
         self._objects = Objects(repository)
         self._hooks = Hooks(repository) if run_hooks else None
-        self._staging = Staging(repository, limits or Limits(), self._quarantine, self._hooks)
+        self._guard = Guard(repository, now)
+        self._staging = Staging(repository, limits or Limits(), self._quarantine, self._guard, self._hooks)
         self._landing = Landing(
             repository,
             wait_s=lock_wait_s,
@@ -76,7 +78,12 @@ class Snapshots:
             moved=self._index_moved,
         )
         self._quick = Quick(
-            repository, self._objects, limits or Limits(), self._quarantine, self._landing.steady
+            repository,
+            self._objects,
+            limits or Limits(),
+            self._quarantine,
+            self._guard,
+            self._landing.steady,
         )
         self._authorship = Authorship(repository, self._objects, host, message_command, self._hooks, sign)
         self._device = _device(repository)
@@ -115,7 +122,7 @@ class Snapshots:
             for pause_s in PAUSES_S:
                 done = self._attempted(selection, age_s, land)
                 if done is not None:
-                    self._staging.confirmed &= paths is not None
+                    self._guard.confirmed &= paths is not None
                     return done
                 time.sleep(pause_s)
         except GitFailed as failure:
@@ -145,7 +152,7 @@ class Snapshots:
 
     def confirm(self) -> None:
         """Let the next commit take the deletions that are held."""
-        self._staging.confirmed = True
+        self._guard.confirm()
 
     def pulled(self, moved: IndexMoved) -> None:
         """Take note of what a pull did to the index: the next commit need not look."""
@@ -204,6 +211,7 @@ class Snapshots:
         self._quick.made(revision)
         lands = draft.lands
         self._landing.add(at.ref, Made(at.id, revision, lands.paths, lands.trees), lands.base)
+        self._guard.note(draft.loss)
         crash_point("commit: given away")
         if (land or not self._landing.can_wait) and not self._landing.land():
             return None
@@ -237,6 +245,7 @@ class Snapshots:
         revision, changes, message = self._made(draft, self._tree(draft, draft.prepared, at), at)
         if not self._landing.move(draft.prepared, at, revision):
             return None
+        self._guard.note(draft.loss)
         failed = self._hooks.after() if self._hooks else None
         if failed:
             draft = dataclasses.replace(draft, notes=(*draft.notes, failed))

@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git import index
+from autosync_vcs.git.durable import make_durable
+from autosync_vcs.git.guarding import Guard
 from autosync_vcs.git.hooks import Hooks
 from autosync_vcs.git.index import Prepared, Seen
 from autosync_vcs.git.index_file import TreePatch
-from autosync_vcs.git.judging import Judge, Judged, Limits, guard
+from autosync_vcs.git.judging import NO_LOSS, Judge, Judged, Limits, Loss
 from autosync_vcs.git.made import Path
 from autosync_vcs.git.objects import Leaf
 from autosync_vcs.git.process import Git, GitFailed
@@ -70,20 +72,25 @@ class Draft:
     tree: str | None = None
     """The commit's tree, where it has been made already."""
     lands: Lands | None = None
+    loss: Loss = NO_LOSS
 
 
 class Staging:
     """Makes drafts for one repository."""
 
     def __init__(
-        self, repository: Repository, limits: Limits, quarantine: Quarantine, hooks: Hooks | None = None
+        self,
+        repository: Repository,
+        limits: Limits,
+        quarantine: Quarantine,
+        guard: Guard,
+        hooks: Hooks | None = None,
     ) -> None:
         self._repository = repository
         self._hooks = hooks
         self._limits = limits
         self._quarantine = quarantine
-        self.confirmed = False
-        """A person has said yes to the deletions that are held."""
+        self._guard = guard
 
     def draft(
         self,
@@ -114,11 +121,13 @@ class Staging:
             if sparse:
                 _remove_as_git(git, gone)
             if self._hooks and (judged.add or judged.remove):
-                self._hooks.before(git)
+                self._hooks.before(index.hooked_with_index(self._repository, prepared.path))
             found = self._compared(git, head)
         except GitFailed as failure:
             raise held_by(self._repository, failure) from None
         chosen = tuple(one for one in found if selection(one.path))
+        by_hand = [one.new.oid for one in chosen if one.new and one.path not in judged.add]
+        make_durable(self._repository, by_hand)
         return Draft(
             prepared,
             chosen,
@@ -127,6 +136,7 @@ class Staging:
             pending=frozenset(judged.pending),
             bad=judged.bad,
             notes=tuple(judged.notes),
+            loss=judged.loss,
         )
 
     def judged(
@@ -150,8 +160,7 @@ class Staging:
             f"{os.fsdecode(path)} is a repository of its own and is left alone" for path in answer.nested
         ]
         result.bad |= dict.fromkeys(answer.unreadable, ("cannot be listed, permission denied", None))
-        if not self.confirmed:
-            guard(answer, result, self._repository, git)
+        self._guard(answer, result, git, everything=selection.paths is None)
         return result
 
     def _vanished_rules(self, git: Git, selection: Selection, judged: Judged) -> frozenset[bytes]:
@@ -192,9 +201,8 @@ class Staging:
     def _compared(self, git: Git, head: str | None) -> list[Difference]:
         """Give all that differs between a commit and the index beside."""
         base = head or EMPTY_TREE[self._repository.object_format]
-        asked = git(
-            "diff-index", "--cached", "--raw", "-z", "--no-renames", "--ita-invisible-in-index", base
-        )  # fmt: skip
+        options = ("--raw", "-z", "--no-renames", "--ignore-submodules=none", "--ita-invisible-in-index")
+        asked = git("diff-index", "--cached", *options, base)
         fields = asked.stdout.split(b"\0")
         return [_difference(words, path) for words, path in zip(fields[::2], fields[1::2], strict=False)]
 

@@ -101,7 +101,7 @@ class Writer:
 
     def _configured(self) -> Settings:
         now = configuration_state(self._repository)
-        if self._settings is None or self._settings_of != now:
+        if self._settings is None or self._settings_of != now or not self._settings.keeps:
             self._settings, self._settings_of = asked_settings(self._repository), now
         return self._settings
 

@@ -183,6 +183,36 @@ def test_a_lock_of_a_killed_autosync_is_removed_at_once(place: Path, repository:
     assert not (place / ".git" / "index.lock").exists()
 
 
+def test_a_lock_of_a_killed_autosync_is_gone_after_a_start_that_has_nothing_to_do(
+    place: Path, repository: Repository
+) -> None:
+    (place / ".git" / "index.lock").write_text("autosync 1\n")
+    assert not index_journal.complete(repository)
+    assert not (place / ".git" / "index.lock").exists()
+
+
+def test_a_lock_of_this_process_or_of_another_program_outlasts_a_recovery(
+    place: Path, repository: Repository
+) -> None:
+    with IndexLock(repository, wait_s=0):
+        index_journal.complete(repository)
+        assert (place / ".git" / "index.lock").exists()
+    assert not (place / ".git" / "index.lock").exists()
+    (place / ".git" / "index.lock").write_bytes(b"DIRC")
+    index_journal.complete(repository)
+    assert (place / ".git" / "index.lock").exists()
+
+
+def test_a_lock_that_a_person_removes_from_under_us_is_not_missed(
+    place: Path, repository: Repository
+) -> None:
+    with IndexLock(repository, wait_s=0):
+        (place / ".git" / "index.lock").unlink()
+    with IndexLock(repository, wait_s=0):
+        (place / ".git" / "index.lock").write_bytes(b"that of the user's git")
+    assert (place / ".git" / "index.lock").exists()
+
+
 # What an interruption leaves
 
 
@@ -212,6 +242,17 @@ def test_an_interrupted_commit_is_completed_after_the_user_staged_something(
     git(place, "add", "c.txt")
     assert index_journal.complete(repository)
     assert git(place, "status", "--porcelain") == "M  c.txt"
+
+
+def test_a_flag_that_the_user_sets_after_an_interrupted_commit_stays(
+    place: Path, repository: Repository
+) -> None:
+    interrupted(place, repository)
+    git(place, "update-index", "--skip-worktree", "a.txt")
+    (place / "a.txt").unlink()
+    assert index_journal.complete(repository)
+    assert git(place, "ls-files", "-v", "a.txt") == "S a.txt"
+    assert is_clean(place)
 
 
 def test_a_commit_interrupted_before_its_reference_moved_is_forgotten(

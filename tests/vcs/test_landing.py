@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import stat
 import subprocess
 import threading
 import time
@@ -126,6 +127,28 @@ def test_what_the_user_untracks_meanwhile_stays_untracked(place: Path, snapshots
     assert git(place, "status", "--porcelain").splitlines() == ["D  a.txt", "?? a.txt"]
 
 
+@pytest.mark.parametrize(
+    ("flags", "tag"),
+    [
+        (["--skip-worktree"], "S"),
+        (["--assume-unchanged"], "h"),
+        (["--skip-worktree", "--assume-unchanged"], "s"),
+    ],
+)
+def test_a_file_that_git_is_not_to_look_at_from_now_on_is_not_taken_for_deleted(
+    place: Path, snapshots: Snapshots, flags: list[str], tag: str
+) -> None:
+    given = save(place, snapshots, "a.txt", "two\n")
+    for flag in flags:
+        git(place, "update-index", flag, "a.txt")
+    (place / "a.txt").unlink()
+    save(place, snapshots, "new.txt", "new\n")
+    assert snapshots.land()
+    assert git(place, "ls-files", "-v", "a.txt") == f"{tag} a.txt"
+    assert snapshots.commit(None).revision is None
+    assert git(place, "show", "HEAD:a.txt") == git(place, "show", f"{given}:a.txt") == "two"
+
+
 def test_what_the_user_commits_meanwhile_comes_first(place: Path, snapshots: Snapshots) -> None:
     save(place, snapshots, "a.txt", "two\n")
     own = commit_by_hand(place, {"b.txt": "by hand\n"}, "by hand")
@@ -207,6 +230,16 @@ def test_what_a_lock_kept_from_landing_is_committed_with_the_next_save(
     assert snapshots.commit([b"d/c.txt"]).pending == (b"a.txt", b"b.txt")
 
 
+def test_a_commit_of_which_nothing_can_be_noted_lands_all_the_same(
+    place: Path, snapshots: Snapshots
+) -> None:
+    (place / ".git" / "autosync" / "given.record.new").mkdir(parents=True)
+    given = save(place, snapshots, "a.txt", "two\n")
+    assert snapshots.land()
+    assert head(place) == given
+    assert is_clean(place)
+
+
 def test_what_cannot_land_at_the_end_lands_at_the_next_start(place: Path) -> None:
     snapshots = Snapshots(discover(str(place)), host="laptop")
     given = save(place, snapshots, "a.txt", "two\n")
@@ -241,6 +274,30 @@ def test_an_index_that_follows_is_no_younger_than_the_one_before(
     save(place, snapshots, name, "two\n")
     assert snapshots.land()
     assert index.stat().st_mtime == 10**9
+
+
+@pytest.mark.parametrize("seconds", [0, 2**31 - 10])
+@pytest.mark.parametrize("name", ["a.txt", "new"])
+def test_an_index_whose_time_says_nothing_gets_that_of_now(
+    place: Path, snapshots: Snapshots, seconds: int, name: str
+) -> None:
+    """Of such an index git takes no entry for suspect: a save in the same second would be missed."""
+    os.utime(place / ".git" / "index", (seconds, seconds))
+    begun_s = int(time.time())
+    write(place, {name: "more\n"})
+    assert snapshots.commit([os.fsencode(name)]).revision
+    assert begun_s <= (place / ".git" / "index").stat().st_mtime <= time.time()
+    assert is_clean(place)
+
+
+def test_the_permissions_of_the_index_stay(place: Path, snapshots: Snapshots) -> None:
+    """Those of core.sharedRepository let others in."""
+    git(place, "config", "core.sharedRepository", "group")
+    (place / ".git" / "index").chmod(0o664)
+    for name, content in (("a.txt", "more\n"), ("new", "new\n"), ("new", "newer\n")):
+        write(place, {name: content})
+        snapshots.commit([os.fsencode(name)])
+        assert stat.S_IMODE((place / ".git" / "index").stat().st_mode) == 0o664
 
 
 def test_a_gc_that_takes_everything_away_meanwhile_costs_nothing_that_was_saved(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.processes import git_processes
 from autosync_vcs.git.reader import Reader
 from autosync_vcs.git.repository import discover
-from autosync_vcs.git.tree_diff import differences
+from autosync_vcs.git.tree_diff import differences, new_objects
 from autosync_vcs.git.writing import Writer
 from tests.helpers.gitbox import commit, git, head, make_repository
 
@@ -49,6 +50,32 @@ def test_differences_are_those_of_git(place: Path) -> None:
             assert list(differences(repository, reader, old, new).items()) == list(expected.items())
         before = now
     reader.close()
+
+
+def test_differences_of_trees_in_other_words_are_those_of_git(place: Path) -> None:
+    """Another program wrote the modes; the object of each tree counts though nothing in it may differ."""
+    blob, deep = git(place, "rev-parse", "HEAD:a"), git(place, "rev-parse", "HEAD:dir/deep")
+    inner = tree_of(place, b"100664 b", git(place, "rev-parse", "HEAD:dir/b"), b"040000 deep", deep)
+    odd = tree_of(place, b"100664 a", blob, b"040000 dir", inner)
+    first = head(place, "HEAD^{tree}")
+    (place / "dir/b").write_text("changed\n")
+    now = git(place, "rev-parse", commit(place, {"a": "1\n"}) + "^{tree}")
+    repository = discover(str(place))
+    reader = Reader(repository)
+    for old, new in ((first, odd), (odd, now), (now, odd)):
+        expected = entries.differences(neutral(repository), old, new)
+        assert list(differences(repository, reader, old, new).items()) == list(expected.items())
+    found = new_objects(reader, first, odd)
+    assert found == {odd: "tree", inner: "tree"}
+    reader.close()
+
+
+def tree_of(place: Path, *entries: bytes | str) -> str:
+    """Write a tree of MODE and NAME, and id, in turn, as they are; give its id."""
+    content = b"".join(one + b"\0" if isinstance(one, bytes) else bytes.fromhex(one) for one in entries)
+    write_tree = ("git", "hash-object", "-t", "tree", "-w", "--literally", "--stdin")
+    done = subprocess.run(write_tree, cwd=place, input=content, capture_output=True, check=True)
+    return done.stdout.decode().strip()
 
 
 def test_distances_are_those_of_git(place: Path) -> None:

@@ -262,12 +262,14 @@ def test_unmerged_files_without_an_operation_hold_until_they_are_settled(work: P
     assert operation_in_progress(found(work)) is None
 
 
-@pytest.fixture
-def commit_with_open_editor(work: Path) -> Iterator[subprocess.Popen[bytes]]:
+@pytest.fixture(params=[(), ("--git-dir", ".git"), ("--no-pager", "--work-tree", ".", "-c", "a.b=c")])
+def commit_with_open_editor(
+    work: Path, request: pytest.FixtureRequest
+) -> Iterator[subprocess.Popen[bytes]]:
     write(work, {"a": "staged\n"})
     git(work, "add", "a")
     waiting = subprocess.Popen(
-        ("git", "commit"),
+        ("git", *request.param, "commit"),
         cwd=work,
         env=os.environ | {"GIT_EDITOR": "touch .git/editing; read answer && echo message >"},
         stdin=subprocess.PIPE,

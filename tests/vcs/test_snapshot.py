@@ -93,6 +93,19 @@ def test_the_author_is_guessed_and_told_once_where_git_knows_none(place: Path, h
     assert not snapshots.commit(None).notes
 
 
+def test_the_author_may_be_another_than_the_committer(place: Path, home: Path) -> None:
+    names = {"author": "Au Thor", "committer": "Com Mitter"}
+    (home / "gitconfig").write_text(
+        "".join(f"[{role}]\n\tname = {name}\n\temail = x@y.org\n" for role, name in names.items())
+    )
+    write(place, {"a.txt": "more\n"})
+    assert not snapshots_of(place).commit(None).notes
+    assert (
+        git(place, "log", "-1", "--format=%an <%ae>, %cn <%ce>")
+        == "Au Thor <x@y.org>, Com Mitter <x@y.org>"
+    )
+
+
 def test_a_program_of_the_users_writes_the_message(place: Path) -> None:
     command = (
         f'{sys.executable} -c \'import json,sys; print(len(json.load(sys.stdin)["changes"]), "by me")\''
@@ -198,6 +211,25 @@ def test_a_message_program_that_leaves_a_child_in_the_background_is_heard(place:
     done = snapshots_of(place, message_command=f"{child}; echo by me").commit(None)
     assert git(place, "log", "-1", "--format=%s") == "by me"
     assert done.notes == ()
+
+
+def test_a_hook_that_does_not_let_the_branch_move_is_named(place: Path, paths: Paths) -> None:
+    hook(place, "reference-transaction", "exit 1")
+    write(place, {"a.txt": "more\n"})
+    with pytest.raises(Held) as held:
+        snapshots_of(place).commit(paths("a.txt"))
+    assert held.value.kind is HeldKind.HOOK
+    assert "reference-transaction" in held.value.reason
+
+
+@pytest.mark.parametrize("run_hooks", [False, True])
+def test_a_hook_is_told_nothing_of_an_index_beside(place: Path, paths: Paths, run_hooks: bool) -> None:
+    hook(place, "post-index-change", 'case "$GIT_INDEX_FILE" in *index.new) touch .git/told;; esac')
+    hook(place, "pre-commit", "touch .git/run")
+    write(place, {"a.txt": "more\n", "new": "new\n"})
+    assert snapshots_of(place, run_hooks=run_hooks).commit(paths("a.txt", "new")).revision
+    assert not (place / ".git" / "told").exists()
+    assert (place / ".git" / "run").exists() is run_hooks
 
 
 def test_a_signature_that_cannot_be_made_holds_the_commit(place: Path, paths: Paths) -> None:
@@ -420,6 +452,12 @@ def test_a_young_file_waits_in_a_scan_only(place: Path) -> None:
     snapshots = snapshots_of(place)
     assert snapshots.commit(None, settle_s=3600).pending == (b"a.txt",)
     assert snapshots.commit([b"a.txt"], settle_s=3600).revision is not None
+
+
+def test_a_file_that_is_said_to_be_of_the_future_waits_as_well_where_it_is_young(place: Path) -> None:
+    write(place, {"a.txt": "more\n"})
+    os.utime(place / "a.txt", (2**31, 2**31))
+    assert snapshots_of(place).commit(None, settle_s=3600).pending == (b"a.txt",)
 
 
 def test_a_file_behind_a_link_is_gone_and_the_link_is_kept(

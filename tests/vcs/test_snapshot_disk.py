@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,31 @@ def test_a_full_disk_stops_a_commit_and_breaks_nothing(tmp_path: Path, small_dis
         assert is_clean(place)
         shutil.rmtree(place)
     assert kinds == {HeldKind.SPACE}, set(reasons)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="open files are named in /proc")
+@pytest.mark.parametrize("files", [3, 30])
+def test_what_a_person_staged_is_on_the_disk_before_it_is_committed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int
+) -> None:
+    """git itself does not wait for it."""
+    place = make_repository(tmp_path / "notes", {"a.txt": "one\n"})
+    names = [f"staged{number}" for number in range(files)]
+    write(place, {name: f"{name}\n" for name in names})
+    git(place, "add", "-A")
+    blobs = {git(place, "rev-parse", f":{name}") for name in names}
+    places = {str(place / ".git" / "objects" / blob[:2] / blob[2:]) for blob in blobs}
+    synced, sync, sync_all = set(), os.fsync, os.sync
+
+    def noted(descriptor: int) -> None:
+        synced.add(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        sync(descriptor)
+
+    def noted_all() -> None:
+        synced.update(places)
+        sync_all()
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(os, "sync", noted_all)
+    assert len(Snapshots(discover(str(place)), host="laptop").commit(None).changes) == files
+    assert places <= synced

@@ -72,6 +72,7 @@ def check_made_good(place: Path) -> None:
     assert not git(place, "fsck", "--strict", "--no-dangling")
     snapshots = Snapshots(discover(str(place)), host="laptop", lock_wait_s=0)
     snapshots.recover()
+    assert not (place / ".git" / "index.lock").exists()  # with nothing to commit, too
     snapshots.commit(None)
     snapshots.close()
     assert git(place, "rev-list", "--count", "HEAD") == "2"

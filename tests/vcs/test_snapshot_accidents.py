@@ -1,0 +1,151 @@
+"""What looks like an accident, in saves that are told one by one or in small batches."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from autosync_vcs.driver import Committed
+from autosync_vcs.git.guarding import AT_ONCE_S
+from autosync_vcs.git.repository import discover
+from autosync_vcs.git.snapshot import Snapshots
+from tests.helpers.gitbox import commit, is_clean, make_repository, tree, write
+
+FILES = 200
+BATCH = 40
+
+
+class Clock:
+    """Monotonic seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return make_repository(
+        tmp_path / "notes", {f"f{number}": f"text {number}\n" for number in range(FILES)}
+    )
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def snapshots(place: Path, clock: Clock) -> Snapshots:
+    return Snapshots(discover(str(place)), host="laptop", lock_wait_s=0.2, now=clock)
+
+
+def names(first: int, number: int = BATCH) -> list[str]:
+    return [f"f{one}" for one in range(first, first + number)]
+
+
+def tell(snapshots: Snapshots, paths: Iterable[str]) -> Committed:
+    return snapshots.commit([os.fsencode(path) for path in paths])
+
+
+def delete(snapshots: Snapshots, place: Path, first: int, number: int = BATCH) -> Committed:
+    write(place, dict.fromkeys(names(first, number)))
+    return tell(snapshots, names(first, number))
+
+
+def test_many_files_that_became_empty_are_held_when_told(place: Path, snapshots: Snapshots) -> None:
+    write(place, dict.fromkeys(names(0, 8), "") | {"f100": "more\n"})
+    done = tell(snapshots, [*names(0, 8), "f100"])
+    assert [change.path for change in done.changes] == ["f100"]
+    assert "8 files that became empty" in done.quarantined[0].reason
+    snapshots.confirm()
+    assert len(snapshots.commit(None).changes) == 8
+    assert is_clean(place)
+
+
+def test_files_that_become_empty_one_after_the_other_are_held_from_the_sixth(
+    place: Path, snapshots: Snapshots
+) -> None:
+    for name in names(0, 8):
+        write(place, {name: ""})
+        tell(snapshots, [name])
+    empty = [name for name, entry in tree(place).items() if "e69de29" in entry]
+    assert empty == names(0, 5)
+    assert snapshots.commit(None).revision is None
+
+
+def test_files_that_are_emptied_and_filled_again_are_no_loss(place: Path, snapshots: Snapshots) -> None:
+    for turn in range(10):
+        for content in ("", f"{turn}\n"):
+            write(place, dict.fromkeys(names(0, 3), content))
+            assert len(tell(snapshots, names(0, 3)).changes) == 3
+
+
+def test_a_directory_that_is_deleted_slowly_is_held_and_the_rest_goes_on(
+    place: Path, snapshots: Snapshots
+) -> None:
+    assert len(delete(snapshots, place, 0).changes) == BATCH
+    write(place, {"f199": "more\n", **dict.fromkeys(names(BATCH))})
+    done = tell(snapshots, ["f199", *names(BATCH)])
+    assert [change.path for change in done.changes] == ["f199"]
+    assert "80 of 200 files deleted at once" in done.quarantined[0].reason
+    assert delete(snapshots, place, 2 * BATCH).revision is None
+    assert len(tree(place)) == FILES - BATCH
+
+
+def test_what_is_held_stays_held_until_a_person_says_yes(
+    place: Path, snapshots: Snapshots, clock: Clock
+) -> None:
+    delete(snapshots, place, 0)
+    delete(snapshots, place, BATCH)
+    clock.now += 10 * AT_ONCE_S
+    assert snapshots.commit(None).revision is None
+    snapshots.confirm()
+    assert len(snapshots.commit(None).changes) == BATCH
+    assert len(delete(snapshots, place, 2 * BATCH, 1).changes) == 1
+
+
+def test_nothing_is_held_any_more_when_the_files_are_back(place: Path, snapshots: Snapshots) -> None:
+    delete(snapshots, place, 0)
+    delete(snapshots, place, BATCH)
+    write(place, {name: f"text {name[1:]}\n" for name in names(0, 2 * BATCH)})
+    assert not snapshots.commit(None).quarantined
+    assert is_clean(place)
+    assert len(delete(snapshots, place, 0).changes) == BATCH
+
+
+def test_deletions_that_are_minutes_apart_are_no_accident(
+    place: Path, snapshots: Snapshots, clock: Clock
+) -> None:
+    for first in range(0, FILES, BATCH):
+        assert len(delete(snapshots, place, first).changes) == BATCH
+        clock.now += AT_ONCE_S + 1
+
+
+def test_few_deletions_for_so_many_files_are_no_accident(place: Path, snapshots: Snapshots) -> None:
+    commit(place, {f"more/{number}": f"{number}\n" for number in range(600)})
+    for first in range(0, FILES, BATCH):
+        assert len(delete(snapshots, place, first).changes) == BATCH
+
+
+def test_files_that_are_moved_away_and_come_back_elsewhere_are_no_loss(
+    place: Path, snapshots: Snapshots
+) -> None:
+    for first in range(0, FILES, BATCH):
+        delete(snapshots, place, first)
+        moved = [f"new/{name}" for name in names(first)]
+        write(place, {name: f"{name}\n" for name in moved})
+        assert len(tell(snapshots, moved).changes) == BATCH
+    assert len(tree(place)) == FILES
+
+
+def test_files_created_before_make_up_for_nothing(place: Path, snapshots: Snapshots) -> None:
+    write(place, {f"new/{number}": f"{number}\n" for number in range(40)})
+    tell(snapshots, [f"new/{number}" for number in range(40)])
+    delete(snapshots, place, 0)
+    assert delete(snapshots, place, BATCH).quarantined
