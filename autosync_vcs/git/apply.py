@@ -163,6 +163,7 @@ class Apply:
         new_index.begin()
         try:
             ready.prepare()
+            new_index.ready()
             crash_point("apply: staged")
             journal.rounds.append(ready.planned())
             journal.write(repository, ready.sync)

@@ -1,9 +1,9 @@
 """The index of an apply: begun before the lock, and finished once the files are in place.
 
-Nobody waits for a large index before they see what came. Where only files change that the index has
-already, their entries are changed where they stand, in one copy of the index. Else git makes the entries,
-beside, while files are staged and swapped in; before that it is asked about names that are not ordinary, in
-an index of their own, and refuses what it would not check out.
+Where only files change that the index has already, nobody waits for a large index before they see what
+came: their entries are changed where they stand, in one copy of the index. Else git makes the entries,
+beside, while files are staged; no file moves before it has, as it may fail. Before that it is asked about
+names that are not ordinary, in an index of their own, and refuses what it would not check out.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ REGULAR = ("100644", "100755")
 
 
 class NewIndex:
-    """Call ``check`` and ``begin``; ``finish`` under the lock, with the files in place; at last ``end``."""
+    """Call ``check``, ``begin`` and ``ready``; ``finish`` under the lock, with the files in place; ``end``."""
 
     def __init__(
         self,
@@ -97,6 +97,11 @@ class NewIndex:
             return set()
         finally:
             checkout.remove(path)
+
+    def ready(self) -> None:
+        """Wait for what git makes, to know that it can be made at all before the first file moves."""
+        if self._begun is not None:
+            self._begun.result()
 
     def end(self) -> None:
         """Wait for what was begun, if nobody wants it any more."""
@@ -195,8 +200,9 @@ class NewIndex:
 
     def _made_by_git(self) -> index.Prepared:
         entries = [index.Entry(step.new.mode, step.new.oid, step.path) for step in self._steps if step.new]
-        gone = [step.path for step in self._steps if step.new is None]
-        prepared = index.prepare(self._repository, entries, gone, skip_worktree=self._elsewhere)
+        gone = {step.path for step in self._steps if step.new is None}
+        skipped = [path for path in self._elsewhere if path not in gone]
+        prepared = index.prepare(self._repository, entries, gone, skip_worktree=skipped)
         self._staged = index_flags.staged_otherwise(self._repository, self._journal.old, self._steps)
         return prepared
 

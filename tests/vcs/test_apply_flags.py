@@ -1,0 +1,99 @@
+"""What comes for paths that the user keeps out of the working copy: it is in the index, and in no file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from autosync_common.settings import VcsConfig
+from autosync_vcs.driver import Integrated
+from autosync_vcs.git import index
+from autosync_vcs.git.apply import apply
+from autosync_vcs.git.gitdriver import GitDriver
+from autosync_vcs.git.process import GitFailed
+from autosync_vcs.git.repository import discover
+from tests.helpers.gitbox import Files, commit, contents, git, head, is_clean, make_pair, tree
+
+BASE: Files = {"in/f": "1\n", "out/f": "1\n", "out/g": "1\n", "conf": "1\n"}
+
+
+@pytest.fixture
+def there_and_here(tmp_path: Path) -> tuple[Path, Path]:
+    _, there, here = make_pair(tmp_path, BASE)
+    return there, here
+
+
+@pytest.fixture
+def there(there_and_here: tuple[Path, Path]) -> Path:
+    return there_and_here[0]
+
+
+@pytest.fixture
+def here(there_and_here: tuple[Path, Path]) -> Path:
+    return there_and_here[1]
+
+
+def come(there: Path, files: Files) -> None:
+    commit(there, files)
+    git(there, "push", "-q", "origin", "main")
+
+
+def sync(here: Path) -> Integrated:
+    """Save, fetch, bring in and push, as a run does; then say what came."""
+    driver = GitDriver(str(here), VcsConfig(), "here")
+    try:
+        driver.commit(None)
+        driver.fetch()
+        done = driver.integrate()
+        driver.commit(None)
+        driver.push()
+        return done
+    finally:
+        driver.close()
+
+
+def skipped(here: Path) -> set[str]:
+    return {os.fsdecode(path) for path, tag in index.tags(discover(str(here)).git()).items() if tag == "S"}
+
+
+def test_a_deletion_outside_of_a_sparse_checkout_arrives(there: Path, here: Path) -> None:
+    git(here, "sparse-checkout", "set", "in")
+    come(there, {"out/g": None})
+    sync(here)
+    assert tree(here) == tree(there)
+    assert skipped(here) == {"out/f"}
+    assert is_clean(here)
+
+
+def test_a_rename_outside_of_a_sparse_checkout_arrives(there: Path, here: Path) -> None:
+    git(here, "sparse-checkout", "set", "in")
+    come(there, {"out/g": None, "out/h": "1\n"})
+    sync(here)
+    assert tree(here) == tree(there)
+    assert skipped(here) == {"out/f", "out/h"}
+    assert contents(here) == {"in/f": "1\n", "conf": "1\n"}
+    assert is_clean(here)
+
+
+def test_a_deletion_of_a_file_that_is_skipped_and_not_there_arrives(there: Path, here: Path) -> None:
+    git(here, "update-index", "--skip-worktree", "conf")
+    (here / "conf").unlink()
+    come(there, {"conf": None})
+    sync(here)
+    assert tree(here) == tree(there)
+    assert is_clean(here)
+
+
+def test_an_index_that_git_cannot_make_is_told_before_any_file_moves(there: Path, here: Path) -> None:
+    come(there, {"new": "1\n"})
+    git(here, "fetch", "-q")
+    repository, old = discover(str(here)), head(here)
+    (here / ".git/autosync/index.new.lock").mkdir(parents=True)
+    (here / ".git/autosync/index.new.lock/full").touch()
+    with pytest.raises((GitFailed, OSError)):
+        apply(repository, old, head(here, "origin/main"))
+    assert contents(here) == {"conf": "1\n", "in/f": "1\n", "out/f": "1\n", "out/g": "1\n"}
+    assert not (here / ".git/autosync/apply.json").exists()
+    assert is_clean(here)
