@@ -154,7 +154,7 @@ class Apply:
         repository, new, result = self._repository, journal.new, Result()
         self._mover.warm_up()  # it starts while files are staged
         steps = self._steps(journal.old, new)
-        elsewhere = index_flags.sparse(repository, {step.path for step in steps})
+        elsewhere = index_flags.sparse(repository, steps)
         here = [step for step in steps if step.path not in elsewhere]
         ready = Ready(repository, 0, here, new, self._writer)
         new_index = NewIndex(repository, self._reader, journal, steps, elsewhere)

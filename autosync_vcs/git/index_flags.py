@@ -3,28 +3,47 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from autosync_vcs.git import index
 from autosync_vcs.git.entries import parents, pieces
 from autosync_vcs.git.journal import Step
+from autosync_vcs.git.outside import is_sparse, outside
 from autosync_vcs.git.ready import GITLINK
 from autosync_vcs.git.repository import Repository
 
 
-def sparse(repository: Repository, paths: Iterable[bytes]) -> set[bytes]:
+def sparse(repository: Repository, steps: Collection[Step]) -> set[bytes]:
     """Give the paths that the user keeps out of the working copy. Holds nothing of the index but these."""
+    skipped = _skipped(repository, {step.path for step in steps})
+    if not is_sparse(repository):
+        return skipped
+    absent = {
+        step.path: step.new for step in steps if step.new and not step.old and _is_absent(repository, step)
+    }
+    return skipped | outside(repository, absent)
+
+
+def _skipped(repository: Repository, paths: set[bytes]) -> set[bytes]:
+    """Give what the index says is skipped, and what is new where a whole directory is.
+
+    In a sparse checkout that would be outside, too.
+    """
     if not _may_hold_flags(repository):
         return set()
-    paths = set(paths)
     absent = {os.path.dirname(path) + b"/" for path in paths if _is_out(repository, path)}
     there, beside = set(), set()
     for path in _sparse_entries(repository):
         if path in paths:
             there.add(path)
-        elif absent:
+        if absent:
             beside |= absent.intersection(parents(path))
     return there | {path for path in paths if os.path.dirname(path) + b"/" in beside}
+
+
+def _is_absent(repository: Repository, step: Step) -> bool:
+    """Tell whether nothing has this name: git takes for part of a sparse checkout what is there."""
+    return not os.path.lexists(os.path.join(repository.top, step.path))
 
 
 def _sparse_entries(repository: Repository) -> Iterator[bytes]:

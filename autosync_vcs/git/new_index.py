@@ -36,7 +36,7 @@ REGULAR = ("100644", "100755")
 
 
 class NewIndex:
-    """Call ``check``, ``begin`` and ``ready``; ``finish`` under the lock, with the files in place; ``end``."""
+    """Call ``check``, ``begin``, ``ready``; ``finish`` under the lock, with the files in place; ``end``."""
 
     def __init__(
         self,

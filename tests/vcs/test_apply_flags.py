@@ -14,7 +14,7 @@ from autosync_vcs.git.apply import apply
 from autosync_vcs.git.gitdriver import GitDriver
 from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.repository import discover
-from tests.helpers.gitbox import Files, commit, contents, git, head, is_clean, make_pair, tree
+from tests.helpers.gitbox import Files, commit, contents, git, head, is_clean, make_pair, named, tree
 
 BASE: Files = {"in/f": "1\n", "out/f": "1\n", "out/g": "1\n", "conf": "1\n"}
 
@@ -97,3 +97,80 @@ def test_an_index_that_git_cannot_make_is_told_before_any_file_moves(there: Path
     assert contents(here) == {"conf": "1\n", "in/f": "1\n", "out/f": "1\n", "out/g": "1\n"}
     assert not (here / ".git/autosync/apply.json").exists()
     assert is_clean(here)
+
+
+@pytest.mark.parametrize("coming", ["out/new/f", "brandnew/f", "out/h", "out/f (conflicted).txt"])
+@pytest.mark.parametrize("others", [{}, {"out/f": "2\n", "out/g": "2\n"}, {"in/f": "2\n", "out/f": None}])
+@pytest.mark.parametrize("options", [(), ("--sparse-index",)])
+def test_a_new_file_outside_of_a_cone_stays_outside(
+    there: Path, here: Path, coming: str, others: Files, options: tuple[str, ...]
+) -> None:
+    git(here, "sparse-checkout", "set", "--cone", *options, "in")
+    come(there, {coming: "new\n", "in/new/f": "new\n", "top": "new\n", **others})
+    sync(here)
+    assert tree(here) == tree(there)
+    assert contents(here) == {
+        "conf": "1\n",
+        "in/f": str(others.get("in/f", "1\n")),
+        "in/new/f": "new\n",
+        "top": "new\n",
+    }
+    assert is_clean(here)
+
+
+def test_new_files_follow_the_patterns_of_a_checkout_without_cones(there: Path, here: Path) -> None:
+    git(here, "sparse-checkout", "set", "--no-cone", "/*", "!/out/", "!*.big")
+    come(there, {"out/new/f": "new\n", "in/f.big": "new\n", "in/new.txt": "new\n", "brandnew/f": "new\n"})
+    sync(here)
+    assert tree(here) == tree(there)
+    assert sorted(contents(here)) == ["brandnew/f", "conf", "in/f", "in/new.txt"]
+    assert is_clean(here)
+
+
+def test_the_first_file_ever_outside_of_a_cone_stays_outside(tmp_path: Path) -> None:
+    _, there, here = make_pair(tmp_path, {"in/f": "1\n"})
+    git(here, "sparse-checkout", "set", "in")
+    come(there, {"out/f": "1\n"})
+    sync(here)
+    assert contents(here) == {"in/f": "1\n"}
+    assert tree(here) == tree(there)
+    assert is_clean(here)
+
+
+def test_a_file_of_the_user_outside_of_a_cone_becomes_a_conflict_with_one_that_comes(
+    there: Path, here: Path
+) -> None:
+    git(here, "sparse-checkout", "set", "in")
+    (here / "out").mkdir()
+    (here / "out/new").write_text("mine\n")
+    come(there, {"out/new": "theirs\n"})
+    sync(here)
+    found = set(contents(here).values()) | {
+        git(here, "cat-file", "blob", f"HEAD:{name}") + "\n" for name in tree(here)
+    }
+    assert {"mine\n", "theirs\n"} <= found
+    assert (here / "out/new").read_text() == "mine\n"
+
+
+def test_new_files_beside_skipped_ones_that_change_are_skipped_without_a_sparse_checkout(
+    there: Path, here: Path
+) -> None:
+    git(here, "update-index", "--skip-worktree", "out/f", "out/g")
+    (here / "out/f").unlink()
+    (here / "out/g").unlink()
+    (here / "out").rmdir()
+    come(there, {"out/f": "2\n", "out/g": "2\n", "out/h": "2\n"})
+    sync(here)
+    assert skipped(here) == {"out/f", "out/g", "out/h"}
+    assert not (here / "out").exists()
+    assert tree(here) == tree(there)
+
+
+def test_no_settings_of_the_user_change_when_git_is_asked_what_is_outside(there: Path, here: Path) -> None:
+    git(here, "sparse-checkout", "set", "in")
+    places = (here / ".git/config", here / ".git/config.worktree", here / ".git/info/sparse-checkout")
+    before = [place.read_text() for place in places]
+    come(there, {"out/new": "theirs\n"})
+    sync(here)
+    assert [place.read_text() for place in places] == before
+    assert not named(here / ".git/autosync", "outside")
