@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.index_file import IndexFile, NotUnderstood, Patch, TreePatch, is_sound
+from autosync_vcs.git.objects import Leaf
 from autosync_vcs.git.process import Git
 from autosync_vcs.git.repository import Repository
 
@@ -100,20 +101,21 @@ def prepare(
     entries: Iterable[Entry] = (),
     gone: Iterable[bytes] = (),
     *,
-    skip_worktree: Collection[bytes] = (),
+    skipped: Collection[bytes] = (),
+    assumed: Collection[bytes] = (),
 ) -> Prepared:
     """Copy the index and set ``entries`` in the copy, without those that are ``gone``.
 
     What the user staged on other paths stays. Nothing is known yet of the files: ``refresh`` looks at
-    them. ``skip_worktree`` are those of the entries that carry that flag, which would be lost.
-    Raises ``GitFailed``, ``OSError``.
+    them. ``skipped`` and ``assumed`` are those of the entries that carry such flags, which would be lost:
+    skip-worktree and assume-unchanged. Raises ``GitFailed``, ``OSError``.
     """
     prepared = copy_index(repository)
     change(repository, prepared, entries, gone)
-    if skip_worktree:
-        lines = b"".join(path + b"\0" for path in skip_worktree)
-        git = with_index(repository, prepared.path)
-        git("update-index", "--skip-worktree", "-z", "--stdin", input=lines)
+    git = with_index(repository, prepared.path)
+    for flag, paths in (("--skip-worktree", skipped), ("--assume-unchanged", assumed)):
+        if paths:
+            git("update-index", flag, "-z", "--stdin", input=b"".join(path + b"\0" for path in paths))
     return prepared
 
 
@@ -172,6 +174,14 @@ def prepare_in_place(
     if base is None or identity(source) != base:
         raise NotUnderstood("it changes right now")
     return Prepared(os.path.join(repository.state_dir, b"index.new"), base, file)
+
+
+def holds_plainly(repository: Repository, leaves: Mapping[bytes, Leaf]) -> bool:
+    """Tell whether the index says just this of these paths, without a flag; False where only git knows."""
+    with contextlib.suppress(NotUnderstood, FileNotFoundError):
+        IndexFile(index_path(repository), repository.object_format).check_plain(leaves)
+        return True
+    return False
 
 
 def write(prepared: Prepared) -> None:

@@ -1,55 +1,80 @@
-"""The user's index before an apply: which paths it keeps out, and what it holds that no commit does."""
+"""The index before an apply: which paths it keeps as they are, and what it holds that no commit does."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 
 from autosync_vcs.git import index
-from autosync_vcs.git.entries import parents, pieces
+from autosync_vcs.git.entries import Entry, parents, pieces
 from autosync_vcs.git.journal import Step
+from autosync_vcs.git.objects import Leaf
 from autosync_vcs.git.outside import is_sparse, outside
 from autosync_vcs.git.ready import GITLINK
 from autosync_vcs.git.repository import Repository
+from autosync_vcs.git.verdicts import clean_entries
 
 
-def sparse(repository: Repository, steps: Collection[Step]) -> set[bytes]:
-    """Give the paths that the user keeps out of the working copy. Holds nothing of the index but these."""
-    skipped = _skipped(repository, {step.path for step in steps})
-    if not is_sparse(repository):
-        return skipped
-    absent = {
-        step.path: step.new for step in steps if step.new and not step.old and _is_absent(repository, step)
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """Paths that come and carry flags in the index, or shall carry them."""
+
+    skipped: frozenset[bytes] = frozenset()
+    """They are not in the working copy, or the user keeps something else there: skip-worktree."""
+    assumed: frozenset[bytes] = frozenset()
+    """They are not looked at by git: assume-unchanged."""
+    changed: frozenset[bytes] = frozenset()
+    """Those of the assumed ones that the user has otherwise all the same."""
+
+    @property
+    def left(self) -> frozenset[bytes]:
+        """Give those whose files stay as they are, there or not."""
+        return self.skipped | self.changed
+
+
+def flags(repository: Repository, steps: Collection[Step]) -> Flags:
+    """Find what is flagged. Asks git only where a flag may be, and holds no others of the index."""
+    skipped, assumed = set[bytes](), set[bytes]()
+    in_directory = set[bytes]()
+    is_in_patterns = is_sparse(repository)
+    paths = {step.path for step in steps}
+    gone = set() if is_in_patterns else {_above(path) for path in paths if _is_out(repository, path)}
+    if _may_hold_flags(repository, steps):
+        for line in pieces(repository.git().stream("ls-files", "-v", "-z")):
+            path, is_skipped = line[2:], line[:1] in b"Ss"
+            if path in paths:
+                skipped |= {path} if is_skipped else set()
+                assumed |= {path} if line[:1].islower() else set()
+            if gone and is_skipped:
+                in_directory |= gone.intersection(parents(path))
+    skipped |= {path for path in paths if _above(path) in in_directory}
+    if is_in_patterns:
+        skipped |= outside(repository, _new(repository, steps))
+    return Flags(frozenset(skipped), frozenset(assumed), _changed(repository, steps, assumed - skipped))
+
+
+def _changed(repository: Repository, steps: Iterable[Step], assumed: Collection[bytes]) -> frozenset[bytes]:
+    """Give the paths whose files are not what the old commit says, whatever git assumes."""
+    if not assumed:
+        return frozenset()
+    here = clean_entries(repository, sorted(assumed))
+    return frozenset(
+        step.path for step in steps if step.path in assumed and here.get(step.path) != step.old
+    )
+
+
+def _new(repository: Repository, steps: Iterable[Step]) -> dict[bytes, Entry]:
+    """Give the new files whose names are free: git takes for part of a sparse checkout what is there."""
+    return {
+        step.path: step.new
+        for step in steps
+        if step.new and not step.old and not os.path.lexists(os.path.join(repository.top, step.path))
     }
-    return skipped | outside(repository, absent)
 
 
-def _skipped(repository: Repository, paths: set[bytes]) -> set[bytes]:
-    """Give what the index says is skipped, and what is new where a whole directory is.
-
-    In a sparse checkout that would be outside, too.
-    """
-    if not _may_hold_flags(repository):
-        return set()
-    absent = {os.path.dirname(path) + b"/" for path in paths if _is_out(repository, path)}
-    there, beside = set(), set()
-    for path in _sparse_entries(repository):
-        if path in paths:
-            there.add(path)
-        if absent:
-            beside |= absent.intersection(parents(path))
-    return there | {path for path in paths if os.path.dirname(path) + b"/" in beside}
-
-
-def _is_absent(repository: Repository, step: Step) -> bool:
-    """Tell whether nothing has this name: git takes for part of a sparse checkout what is there."""
-    return not os.path.lexists(os.path.join(repository.top, step.path))
-
-
-def _sparse_entries(repository: Repository) -> Iterator[bytes]:
-    for line in pieces(repository.git().stream("ls-files", "-v", "-z")):
-        if line[:2] in (b"S ", b"s "):
-            yield line[2:]
+def _above(path: bytes) -> bytes:
+    return os.path.dirname(path) + b"/"
 
 
 def _is_out(repository: Repository, path: bytes) -> bool:
@@ -83,12 +108,19 @@ def keep_staged(repository: Repository, staged: Mapping[bytes, str]) -> None:
             file.write(content)
 
 
-def _may_hold_flags(repository: Repository) -> bool:
-    """Tell whether the index can have skip-worktree entries: those need version 3, or a split index."""
+def _may_hold_flags(repository: Repository, steps: Iterable[Step]) -> bool:
+    """Tell whether these may be flagged, or something beside them skipped.
+
+    That needs another version of the index than the second, or a split one; an assumed entry does not, but
+    does not look like others.
+    """
     found = version(repository)
     if found is None:
         return False
-    return found != 2 or any(name.startswith(b"sharedindex.") for name in os.listdir(repository.git_dir))
+    if found != 2 or any(name.startswith(b"sharedindex.") for name in os.listdir(repository.git_dir)):
+        return True
+    known = {step.path: Leaf(*step.old) for step in steps if step.old and step.old.mode != GITLINK}
+    return not index.holds_plainly(repository, known)
 
 
 def version(repository: Repository) -> int | None:

@@ -9,7 +9,7 @@ names that are not ordinary, in an index of their own, and refuses what it would
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 
@@ -19,6 +19,7 @@ from autosync_vcs.git.applied import IndexMoved
 from autosync_vcs.git.at_once import in_background
 from autosync_vcs.git.entries import parents
 from autosync_vcs.git.index_file import NotUnderstood, Patch, TreePatch
+from autosync_vcs.git.index_flags import Flags
 from autosync_vcs.git.journal import Journal, Step
 from autosync_vcs.git.look import Signature, signature
 from autosync_vcs.git.objects import HelperDied, Leaf
@@ -44,16 +45,16 @@ class NewIndex:
         reader: Reader,
         journal: Journal,
         steps: Sequence[Step],
-        elsewhere: Collection[bytes],
+        flags: Flags,
     ) -> None:
-        """``elsewhere`` are the paths that the user keeps out of the working copy."""
+        """``flags`` are those of the paths that come; they stay."""
         self.kept: list[bytes] = []
         """Paths of which the index held something that nothing else did."""
         self._repository = repository
         self._reader = reader
         self._journal = journal
         self._steps = steps
-        self._elsewhere = elsewhere
+        self._flags = flags
         self._trees: Mapping[bytes, TreePatch] | None = None
         self._begun: Future[index.Prepared] | None = None
         self._beside: index.Prepared | None = None
@@ -132,10 +133,12 @@ class NewIndex:
         """Say how the index becomes another with what was prepared."""
         prepared, journal = self.prepared, self._journal
         after = index.identity(prepared.path)
-        if prepared.base is None or after is None or journal.old is None or self._elsewhere:
+        if prepared.base is None or after is None or journal.old is None or self._flags.skipped:
             return None
         touched = frozenset(step.path for step in self._steps)
-        unflagged = frozenset[bytes]() if self._beside is None else touched
+        unflagged = (
+            frozenset[bytes]() if self._beside is None else touched - self._there(self._flags.assumed)
+        )
         return IndexMoved(prepared.base[:3], after[:3], journal.old, journal.new, touched, unflagged)
 
     # Entries changed where they stand
@@ -143,7 +146,7 @@ class NewIndex:
     def _may_be_patched(self) -> bool:
         return (
             self._journal.old is not None
-            and not self._elsewhere
+            and self._flags == Flags()
             and len(self._steps) <= FEW_ENTRIES
             and all(map(_is_change, self._steps))
             and index_flags.version(self._repository) in (2, 3)
@@ -201,14 +204,19 @@ class NewIndex:
     def _made_by_git(self) -> index.Prepared:
         entries = [index.Entry(step.new.mode, step.new.oid, step.path) for step in self._steps if step.new]
         gone = {step.path for step in self._steps if step.new is None}
-        skipped = [path for path in self._elsewhere if path not in gone]
-        prepared = index.prepare(self._repository, entries, gone, skip_worktree=skipped)
+        skipped, assumed = self._there(self._flags.skipped), self._there(self._flags.assumed)
+        prepared = index.prepare(self._repository, entries, gone, skipped=skipped, assumed=assumed)
         self._staged = index_flags.staged_otherwise(self._repository, self._journal.old, self._steps)
         return prepared
+
+    def _there(self, paths: frozenset[bytes]) -> frozenset[bytes]:
+        """Give those of the paths that still are in the commit that comes."""
+        return paths - {step.path for step in self._steps if step.new is None}
 
     def _refresh(self, prepared: index.Prepared, placed: Mapping[bytes, Signature]) -> None:
         """Note in the prepared index what the files in place look like; see ``_looked``."""
         steps = [step for step in self._steps if step.path in placed and step.new]
+        steps = [step for step in steps if step.path not in self._flags.assumed]
         if len(steps) <= FEW_ENTRIES and all(step.new and step.new.mode != GITLINK for step in steps):
             looks = {step.path: self._looked(step.path, placed) for step in steps}
             patches = [

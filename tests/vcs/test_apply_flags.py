@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,13 @@ from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.repository import discover
 from tests.helpers.gitbox import Files, commit, contents, git, head, is_clean, make_pair, named, tree
 
+_ROOT = Path(__file__).parent.parent.parent
+_APPLY = """\
+import sys
+from autosync_vcs.git.apply import apply
+from autosync_vcs.git.repository import discover
+apply(discover(sys.argv[1]), *sys.argv[2:])
+"""
 BASE: Files = {"in/f": "1\n", "out/f": "1\n", "out/g": "1\n", "conf": "1\n"}
 
 
@@ -174,3 +183,126 @@ def test_no_settings_of_the_user_change_when_git_is_asked_what_is_outside(there:
     sync(here)
     assert [place.read_text() for place in places] == before
     assert not named(here / ".git/autosync", "outside")
+
+
+LONG = "a\nb\nc\nd\ne\nf\n"
+SECRET = "SECRET\nb\nc\nd\ne\nf\n"
+THEIRS = "a\nb\nc\nd\ne\nF\n"
+
+
+def flag(here: Path, option: str, name: str = "conf") -> None:
+    git(here, "update-index", option, name)
+
+
+def tags(here: Path) -> dict[str, str]:
+    return {os.fsdecode(path): tag for path, tag in index.tags(discover(str(here)).git()).items()}
+
+
+def is_published(here: Path, word: str) -> bool:
+    return git(here, "log", "--all", "--format=%h", f"-S{word}") != ""
+
+
+@pytest.mark.parametrize("option", ["--assume-unchanged", "--skip-worktree"])
+@pytest.mark.parametrize("version", ["2", "4"])
+def test_what_the_user_told_git_to_take_for_unchanged_stays_here_and_is_never_committed(
+    tmp_path: Path, option: str, version: str
+) -> None:
+    hub, there, here = make_pair(tmp_path, {"conf": LONG, "other": "1\n"})
+    git(here, "update-index", "--index-version", version)
+    flag(here, option)
+    (here / "conf").write_text(SECRET)
+    before = tags(here)
+    come(there, {"conf": THEIRS, "new": "1\n"})
+    done = sync(here)
+    sync(here)
+    assert (here / "conf").read_text() == SECRET
+    assert tree(here) == tree(there)
+    assert tags(here) == before
+    assert done.left == (b"conf",)
+    assert b"conf" not in done.dirty
+    assert not is_published(hub, "SECRET")
+    assert not is_published(here, "SECRET")
+
+
+@pytest.mark.parametrize("option", ["--assume-unchanged", "--skip-worktree"])
+@pytest.mark.parametrize("name", ["conf", "a[b]*? ", "new\nline", "#1\\", "end\r"])
+def test_what_is_deleted_elsewhere_stays_here_and_is_never_committed_where_git_was_told_to_leave_it_alone(
+    tmp_path: Path, option: str, name: str
+) -> None:
+    hub, there, here = make_pair(tmp_path, {name: LONG, "other": "1\n"})
+    (here / ".git/info/exclude").write_text("*.mine")
+    flag(here, option, name)
+    (here / name).write_text(SECRET)
+    come(there, {name: None})
+    done = sync(here)
+    (here / "later").write_text("1\n")
+    sync(here)
+    assert (here / name).read_text() == SECRET
+    assert sorted(tree(here)) == ["later", "other"]
+    assert done.left == (os.fsencode(name),)
+    assert not is_published(hub, "SECRET")
+    assert (here / ".git/info/exclude").read_text().startswith("*.mine\n")
+    assert is_clean(here)
+
+
+@pytest.mark.parametrize("change", [THEIRS, None])
+def test_a_file_that_is_as_git_assumes_follows_and_keeps_its_flag(
+    tmp_path: Path, change: str | None
+) -> None:
+    _, there, here = make_pair(tmp_path, {"conf": LONG, "other": "1\n"})
+    flag(here, "--assume-unchanged")
+    come(there, {"conf": change})
+    done = sync(here)
+    assert contents(here) == contents(there)
+    assert tags(here) == ({"conf": "h"} if change else {})
+    assert done.left == ()
+    assert is_clean(here)
+
+
+def test_a_file_that_is_gone_where_git_takes_it_for_unchanged_does_not_come_back(tmp_path: Path) -> None:
+    _, there, here = make_pair(tmp_path, {"conf": LONG, "other": "1\n"})
+    flag(here, "--assume-unchanged")
+    (here / "conf").unlink()
+    come(there, {"conf": THEIRS})
+    sync(here)
+    assert tree(here) == tree(there)
+    assert not (here / "conf").exists()
+
+
+def test_what_a_program_writes_to_a_flagged_file_as_it_is_replaced_stays_uncommitted(
+    tmp_path: Path,
+) -> None:
+    hub, there, here = make_pair(tmp_path, {"conf": LONG, ".gitattributes": "new filter=slow\n"})
+    flag(here, "--assume-unchanged")
+    smudge = tmp_path / "smudge"
+    smudge.write_text(f'#!/bin/sh\nprintf "SECRET\\nb\\nc\\nd\\ne\\nf\\n" > "{here}/conf"\ncat\n')
+    smudge.chmod(0o755)
+    git(here, "config", "filter.slow.smudge", str(smudge))
+    come(there, {"conf": THEIRS, "new": "1\n"})
+    sync(here)
+    sync(here)
+    assert tree(here) == tree(there)
+    assert "SECRET" in (here / "conf").read_text()
+    assert not is_published(hub, "SECRET")
+
+
+@pytest.mark.parametrize("option", ["--assume-unchanged", "--skip-worktree"])
+def test_flags_stay_where_the_index_changes_after_a_pull_was_killed(
+    there: Path, here: Path, option: str
+) -> None:
+    flag(here, option)
+    (here / "conf").write_text(SECRET)
+    come(there, {"conf": "2\n", "in/f": "2\n"})
+    git(here, "fetch", "-q")
+    killed = subprocess.run(
+        [sys.executable, "-c", _APPLY, str(here), head(here), head(here, "origin/main")],
+        env=os.environ | {"AUTOSYNC_CRASH_AT": "apply: branch moved", "PYTHONPATH": str(_ROOT)},
+        check=False,
+    )
+    assert killed.returncode != 0
+    (here / ".git/index.lock").unlink(missing_ok=True)
+    git(here, "update-index", option, "out/g")
+    sync(here)
+    assert tree(here) == tree(there)
+    assert set(tags(here)) == {"conf", "out/g"}
+    assert (here / "conf").read_text() == SECRET
