@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from autosync_vcs.git import index
@@ -26,6 +26,8 @@ class Flags:
     """They are not looked at by git: assume-unchanged."""
     changed: frozenset[bytes] = frozenset()
     """Those of the assumed ones that the user has otherwise all the same."""
+    is_plain: bool = False
+    """Whether the index says of all paths what the old commit does, without flags."""
 
     @property
     def left(self) -> frozenset[bytes]:
@@ -40,7 +42,8 @@ def flags(repository: Repository, steps: Collection[Step]) -> Flags:
     is_in_patterns = is_sparse(repository)
     paths = {step.path for step in steps}
     gone = set() if is_in_patterns else {_above(path) for path in paths if _is_out(repository, path)}
-    if _may_hold_flags(repository, steps):
+    is_plain = _is_plain(repository, steps)
+    if _may_be_flagged(repository) or not is_plain:
         for line in pieces(repository.git().stream("ls-files", "-v", "-z")):
             path, is_skipped = line[2:], line[:1] in b"Ss"
             if path in paths:
@@ -51,7 +54,8 @@ def flags(repository: Repository, steps: Collection[Step]) -> Flags:
     skipped |= {path for path in paths if _above(path) in in_directory}
     if is_in_patterns:
         skipped |= outside(repository, _new(repository, steps))
-    return Flags(frozenset(skipped), frozenset(assumed), _changed(repository, steps, assumed - skipped))
+    changed = _changed(repository, steps, assumed - skipped)
+    return Flags(frozenset(skipped), frozenset(assumed), changed, is_plain)
 
 
 def _changed(repository: Repository, steps: Iterable[Step], assumed: Collection[bytes]) -> frozenset[bytes]:
@@ -88,7 +92,8 @@ def staged_otherwise(repository: Repository, old: str | None, steps: Iterable[St
     if old is None:
         return {}
     git = repository.git()
-    fields = git("diff-index", "--cached", "-z", "--raw", "--no-renames", old).stdout.split(b"\0")
+    options = ("--cached", "-z", "--raw", "--no-renames", "--ita-invisible-in-index")
+    fields = git("diff-index", *options, old).stdout.split(b"\0")
     coming = {step.path: step.new.oid if step.new else "" for step in steps}
     staged = {}
     for words, path in zip(fields[::2], fields[1::2], strict=False):
@@ -98,29 +103,17 @@ def staged_otherwise(repository: Repository, old: str | None, steps: Iterable[St
     return staged
 
 
-def keep_staged(repository: Repository, staged: Mapping[bytes, str]) -> None:
-    """Write down what only the index holds; what the file holds too is dealt with as a file."""
-    for path, oid in staged.items():
-        content = repository.git()("cat-file", "blob", oid).stdout
-        place = os.path.join(repository.state_dir, b"kept", b"staged-" + oid[:8].encode(), path)
-        os.makedirs(os.path.dirname(place), exist_ok=True)
-        with open(place, "wb") as file:
-            file.write(content)
-
-
-def _may_hold_flags(repository: Repository, steps: Iterable[Step]) -> bool:
-    """Tell whether these may be flagged, or something beside them skipped.
-
-    That needs another version of the index than the second, or a split one; an assumed entry does not, but
-    does not look like others.
-    """
+def _may_be_flagged(repository: Repository) -> bool:
+    """Tell whether entries can be skipped: that needs another version than the second, or a split index."""
     found = version(repository)
     if found is None:
         return False
-    if found != 2 or any(name.startswith(b"sharedindex.") for name in os.listdir(repository.git_dir)):
-        return True
+    return found != 2 or any(name.startswith(b"sharedindex.") for name in os.listdir(repository.git_dir))
+
+
+def _is_plain(repository: Repository, steps: Iterable[Step]) -> bool:
     known = {step.path: Leaf(*step.old) for step in steps if step.old and step.old.mode != GITLINK}
-    return not index.holds_plainly(repository, known)
+    return index.holds_plainly(repository, known)
 
 
 def version(repository: Repository) -> int | None:

@@ -21,6 +21,7 @@ from autosync_vcs.git.entries import parents
 from autosync_vcs.git.index_file import NotUnderstood, Patch, TreePatch
 from autosync_vcs.git.index_flags import Flags
 from autosync_vcs.git.journal import Journal, Step
+from autosync_vcs.git.kept import keep_content
 from autosync_vcs.git.look import Signature, signature
 from autosync_vcs.git.objects import HelperDied, Leaf
 from autosync_vcs.git.plainness import is_plain_name
@@ -103,6 +104,7 @@ class NewIndex:
         """Wait for what git makes, to know that it can be made at all before the first file moves."""
         if self._begun is not None:
             self._begun.result()
+            self._keep_staged()
 
     def end(self) -> None:
         """Wait for what was begun, if nobody wants it any more."""
@@ -118,8 +120,7 @@ class NewIndex:
         self._beside = self._begun.result() if self._begun else None
         if self._beside is None or not index.unchanged(self._repository, self._beside):
             self._beside = self._made_by_git()  # the user's git was quicker
-        index_flags.keep_staged(self._repository, self._staged)
-        self.kept += self._staged
+            self._keep_staged()
         self._refresh(self._beside, placed)
 
     @property
@@ -146,7 +147,8 @@ class NewIndex:
     def _may_be_patched(self) -> bool:
         return (
             self._journal.old is not None
-            and self._flags == Flags()
+            and self._flags.is_plain
+            and not self._flags.skipped
             and len(self._steps) <= FEW_ENTRIES
             and all(map(_is_change, self._steps))
             and index_flags.version(self._repository) in (2, 3)
@@ -208,6 +210,13 @@ class NewIndex:
         prepared = index.prepare(self._repository, entries, gone, skipped=skipped, assumed=assumed)
         self._staged = index_flags.staged_otherwise(self._repository, self._journal.old, self._steps)
         return prepared
+
+    def _keep_staged(self) -> None:
+        """Write down what only the index holds; what the file holds too is dealt with as a file."""
+        for path, oid in self._staged.items():
+            content = self._repository.git()("cat-file", "blob", oid).stdout
+            keep_content(self._repository, content, path)
+            self.kept.append(path)
 
     def _there(self, paths: frozenset[bytes]) -> frozenset[bytes]:
         """Give those of the paths that still are in the commit that comes."""
