@@ -20,7 +20,7 @@ from autosync_common.paths import state_directory
 from autosync_vcs.git import dropping, settling
 from autosync_vcs.git.apply import apply, recover
 from autosync_vcs.git.conflict_names import original_name
-from autosync_vcs.git.conflicts import Version, copies, list_conflicts
+from autosync_vcs.git.conflicts import Version, list_conflicts, originals
 from autosync_vcs.git.merge import merge, merge_commit
 from autosync_vcs.git.repository import Repository, discover
 from autosync_vcs.git.settling import Keep, settle
@@ -71,7 +71,7 @@ def repository(place: Path) -> Repository:
 
 @pytest.fixture
 def copy(repository: Repository) -> str:
-    (found,) = copies(repository)
+    (found,) = list(originals(repository))
     return os.fsdecode(found)
 
 
@@ -290,7 +290,7 @@ def test_keeping_both_makes_an_ordinary_file_of_the_copy(place: Path, repository
     assert (place / "intro.tex").read_text() == "laptop\n"
     assert (place / "intro-20260921-2.tex").read_text() == "desktop\nand more\n"
     commit(place, {}, "settled")
-    assert copies(repository) == []
+    assert list(originals(repository)) == []
 
 
 def test_a_conflict_is_settled_by_the_name_of_its_copy_from_another_directory(
@@ -298,6 +298,42 @@ def test_a_conflict_is_settled_by_the_name_of_its_copy_from_another_directory(
 ) -> None:
     assert conflicts(place / "d", "--keep=other", f"../{copy}").returncode == 0
     assert (place / "intro.tex").read_text() == "desktop\nand more\n"
+
+
+LONG = "n" * 250 + ".txt"
+
+
+@pytest.mark.parametrize("keep", ["this", "other", "both"])
+@pytest.mark.parametrize("is_by_copy", [False, True])
+def test_a_conflict_of_a_name_that_was_cut_is_settled_on_the_file_that_has_the_name(
+    tmp_path: Path, keep: Keep, is_by_copy: bool
+) -> None:
+    place = conflicting(tmp_path / "notes", {LONG: "0\n"}, {LONG: "mine\n"}, {LONG: "theirs\n"})
+    repository = discover(str(place))
+    (listed,) = list_conflicts(repository)
+    this, other = (place / LONG).read_text(), (place / os.fsdecode(listed.copy)).read_text()
+    assert listed.path == LONG.encode()
+    assert listed.this is not None
+    settle(repository, listed.copy if is_by_copy else LONG.encode(), keep)
+    assert (place / LONG).read_text() == (other if keep == "other" else this)
+    assert sorted(contents(place).values()) == (
+        sorted([this, other]) if keep == "both" else [(place / LONG).read_text()]
+    )
+    assert conflicts(place).stdout == ""
+
+
+def test_a_copy_whose_name_was_cut_and_whose_file_is_gone_gives_no_other_file_its_content(
+    tmp_path: Path,
+) -> None:
+    place = conflicting(tmp_path / "notes", {LONG: "0\n"}, {LONG: "mine\n"}, {LONG: "theirs\n"})
+    repository = discover(str(place))
+    (copy,) = originals(repository)
+    commit(place, {LONG: None})
+    with pytest.raises(UserError, match="lost a name that was longer"):
+        settle(repository, copy, "other")
+    assert list(contents(place)) == [os.fsdecode(copy)]
+    settle(repository, copy, "both")
+    assert len(contents(place)) == 1
 
 
 def test_of_several_copies_one_must_be_named_to_be_kept(place: Path, copy: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git.conflict_names import NAME_LIMIT_BYTES, conflict_name, original_name
+from autosync_vcs.git.conflict_names import NAME_LIMIT_BYTES, conflict_name, is_copy_of, original_name
 from autosync_vcs.git.merge import Merged, merge, merge_commit
 from autosync_vcs.git.repository import Repository, discover
 from tests.helpers.gitbox import git, make_repository
@@ -340,6 +340,14 @@ def test_long_names_are_cut_but_not_the_suffix_nor_within_a_letter() -> None:
     assert name.endswith(b".conflict-19700101-01234567.txt")
     assert len(name.removeprefix(b"d/")) <= NAME_LIMIT_BYTES
     name.decode()
+
+
+@pytest.mark.parametrize("name", [b"\x80" * 255, b"d/" + b"\xbf" * 251 + b".txt", b"\xe4" * 255])
+def test_the_copy_of_a_long_name_that_is_no_text_is_known_as_one(name: bytes) -> None:
+    copy = conflict_name(name, 0, "0123456789" * 4)
+    assert original_name(copy) is not None
+    assert is_copy_of(copy, name)
+    assert len(copy.removeprefix(b"d/")) <= NAME_LIMIT_BYTES
 
 
 @pytest.mark.parametrize("name", ["a\nb", "-x", "*", ":(top)x", '"q"', "ünï"])
