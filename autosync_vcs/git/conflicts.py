@@ -16,6 +16,7 @@ from autosync_vcs.git.entries import lookup, pieces
 from autosync_vcs.git.neutral import neutral
 from autosync_vcs.git.process import Git, stop
 from autosync_vcs.git.repository import Repository, head
+from autosync_vcs.git.words import host_of
 
 HOST = "Autosync-Host"
 CHUNK_BYTES = 1 << 16
@@ -133,7 +134,7 @@ def _brought(fields: Iterator[bytes]) -> Iterator[tuple[Version, bytes, str]]:
             yield version, next(fields, b""), words.split(b" ")[3].decode()
         elif words:
             time, _, hosts = words.decode("utf-8", "replace").partition(" ")
-            version = Version(hosts.split(",")[0].strip() or None, int(time))
+            version = Version(host_of(hosts.split(",")[0]) or None, int(time))
 
 
 def _lines(git: Git, mine: str, theirs: str) -> tuple[int | None, int | None]:

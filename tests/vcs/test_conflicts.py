@@ -17,6 +17,7 @@ import pytest
 from autosync_common.errors import TemporaryError, UserError
 from autosync_common.instance import Lock, Record
 from autosync_common.paths import state_directory
+from autosync_vcs.conflicts_verb import harmless
 from autosync_vcs.git import dropping, settling
 from autosync_vcs.git.apply import apply, recover
 from autosync_vcs.git.conflict_names import original_name
@@ -119,6 +120,33 @@ def test_a_merge_tells_the_hosts_of_a_conflict_where_they_differ(
     save(place, "laptop", {"a": "2\n"}, LAPTOP_AT)
     (conflict,) = merge(discover(str(place)), head(place), theirs).conflicts
     assert (conflict.path, conflict.hosts) == (b"a", told)
+
+
+EVIL = "evil\x1b]0;pwned\x07\x9b31m\u202e" + "x" * 500
+
+
+def test_what_a_commit_says_of_its_host_reaches_no_terminal_as_it_is(tmp_path: Path, home: Path) -> None:
+    place = make_repository(tmp_path / "notes", {"a\x1b[31m": "0\n"})
+    base = head(place)
+    save(place, EVIL, {"a\x1b[31m": "1\x1b]0;pwned\x07\r\n"}, DESKTOP_AT)
+    theirs = head(place)
+    git(place, "reset", "-q", "--hard", base)
+    save(place, "laptop", {"a\x1b[31m": "2\n"}, LAPTOP_AT)
+    repository, mine = discover(str(place)), head(place)
+    outcome = merge(repository, mine, theirs)
+    apply(repository, mine, merge_commit(repository, mine, theirs, outcome.tree))
+    (listed,) = list_conflicts(repository)
+    told = [outcome.conflicts[0].hosts[1], listed.other.host or "", conflicts(place).stdout]
+    assert all("evil" in each for each in told)
+    assert all(line.isprintable() for each in told for line in each.split("\n"))
+    assert len(listed.other.host or "") <= 64
+
+
+def test_a_terminal_is_shown_how_versions_differ_and_obeys_nothing_but_colours(tmp_path: Path) -> None:
+    evil = b"+\x1b]0;pwned\x07 \xc2\x9b31m \x1b[2J\rz\n"
+    shown = harmless(b"\x1b[31m-1\x1b[m\r\n" + evil)
+    assert shown.startswith(b"\x1b[31m-1\x1b[m\r\n+")
+    assert not re.search(rb"[\x00-\x08\x0b-\x1f\x9b]", shown.partition(b"\n")[2])
 
 
 def test_who_merges_by_a_save_of_their_own_is_not_taken_for_the_other(tmp_path: Path) -> None:
