@@ -215,6 +215,20 @@ def test_of_two_binary_files_both_stay_whole(attribute: str, place: Path, reposi
     assert blobs == [git(place, "rev-parse", f"{commit}:f") for commit in (other, one)]
 
 
+@pytest.mark.parametrize("is_newer", [False, True])
+@pytest.mark.parametrize("inner", ["", "/d"])
+def test_attributes_on_one_side_that_are_a_directory_with_attributes_on_the_other_are_merged(
+    is_newer: bool, inner: str, place: Path, repository: Repository
+) -> None:
+    directory = f".gitattributes{inner}"
+    base: Tree = {f"{directory}/.gitattributes": "x\n", f"{directory}/x": "0\n", "f": "0\n"}
+    file: Tree = {**dict.fromkeys(base), ".gitattributes": "f -merge\n", "f": "1\n"}
+    below: Tree = {f"{directory}/x": "2\n", "f": "2\n"}
+    sides = (below, file) if is_newer else (file, below)
+    found = files(place, both_ways(repository, *fork(place, base, *sides)).tree)
+    assert {"1\n", "2\n", "f -merge\n"} <= set(found.values())
+
+
 def merged_with(place: Path, repository: Repository, one: str, other: str) -> str:
     return merge_commit(repository, one, other, both_ways(repository, one, other).tree)
 
