@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from autosync_common.one_line import one_line
+
 DONE = 0
 NO = 1
 PERMANENT = 100
@@ -28,7 +30,7 @@ class AutosyncError(Exception):
 
     def __str__(self) -> str:
         sentence = ": ".join(part for part in (self.subject, self.reason) if part)
-        return f"{sentence}; {self.remedy}" if self.remedy else sentence
+        return one_line(f"{sentence}; {self.remedy}" if self.remedy else sentence)
 
 
 class UserError(AutosyncError):

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from autosync_common.one_line import one_line
 from autosync_common.paths import home
 
 STEM_LENGTH = 24
@@ -28,8 +29,7 @@ def shown(path: Path | str) -> str:
     """Give a path as a person would type it; what no line of text can hold is replaced."""
     below = os.path.relpath(path, home()) if Path(path).is_relative_to(home()) else None
     typed = str(path) if below is None else "~/" if below == "." else f"~/{below}"
-    text = os.fsencode(typed).decode("utf-8", "replace")
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return one_line(os.fsencode(typed).decode("utf-8", "replace"))
 
 
 def digest(*texts: str) -> str:

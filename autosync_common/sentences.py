@@ -25,6 +25,7 @@ from autosync_common.messages import (
     VcsState,
     XmppState,
 )
+from autosync_common.one_line import one_line
 
 VERBS: Mapping[str, str] = {
     "created": "added",
@@ -69,8 +70,7 @@ def subject(changes: Collection[Change], total: int = 0) -> str:
 
 def printable(path: str) -> str:
     """Give a path as it can stand in a line: no control characters, no lone surrogates, not too long."""
-    text = os.fsencode(path).decode("utf-8", "replace")
-    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    text = one_line(os.fsencode(path).decode("utf-8", "replace"))
     return text if len(text) <= PATH_WIDTH else f"{text[: PATH_WIDTH - 20]}...{text[-17:]}"
 
 

@@ -29,6 +29,7 @@ from autosync_common.errors import DONE, SIGNALLED, AutosyncError, UserError
 from autosync_common.lines import LineReader, LineWriter, TooLong
 from autosync_common.loop import Loop
 from autosync_common.messages import Message, Payload
+from autosync_common.one_line import one_line
 from autosync_common.settings import BusConfig
 
 if TYPE_CHECKING:
@@ -341,7 +342,7 @@ def logger(program: str, level: int = logging.INFO, log_format: str = "text") ->
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        text = " ".join(super().format(record).split("\n"))
+        text = one_line(" ".join(super().format(record).split("\n")))
         return f"{record.name}: {text}"
 
 

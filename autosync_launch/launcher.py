@@ -21,6 +21,7 @@ from autosync_common.errors import DONE, PERMANENT, SIGNALLED, AutosyncError
 from autosync_common.host import host_name
 from autosync_common.instance import boot_id
 from autosync_common.messages import Message, StageExited, StageFailed, StageReady, VcsState
+from autosync_common.one_line import one_line
 from autosync_common.sentences import Event, event
 from autosync_common.settings import Configuration
 from autosync_common.stage import Stage
@@ -290,7 +291,7 @@ class Launcher:
 
 def _on_said(name: str, text: str) -> None:
     """Pass on what a stage says, with its name before it."""
-    prefix = f"autosync-{name}: "
+    prefix, text = f"autosync-{name}: ", one_line(text)
     print(text if text.startswith(prefix) else prefix + text, file=sys.stderr, flush=True)
 
 

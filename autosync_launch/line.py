@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from autosync_common.one_line import one_line
+
 WORD_WIDTH = 9
 TEXT_WIDTH = 50
 ALERT, PLAIN = "\033[1;31m", "\033[0m"
@@ -18,14 +20,14 @@ def line(entry: Mapping[str, Any], *, width: int, dated: bool, colour: bool = Fa
     """
     then = time.localtime(float(entry.get("at", 0.0)))
     day = f"{time.strftime('%b', then)} {then.tm_mday:2} " if dated else ""
-    word = str(entry.get("event", "?"))
+    word = one_line(str(entry.get("event", "?")))
     shown = f"{word:{WORD_WIDTH}}"
     if colour and word.isupper():
         shown = f"{ALERT}{shown}{PLAIN}"
-    text = str(entry.get("text", ""))
+    text, name = one_line(str(entry.get("text", ""))), one_line(str(entry.get("name", "-")))
     if entry.get("short"):
-        text = f"{text:{TEXT_WIDTH}}  {entry['short']}"
-    return f"{day}{time.strftime('%H:%M:%S', then)}  {entry.get('name', '-')!s:{width}}  {shown}  {text}"
+        text = f"{text:{TEXT_WIDTH}}  {one_line(str(entry['short']))}"
+    return f"{day}{time.strftime('%H:%M:%S', then)}  {name:{width}}  {shown}  {text}"
 
 
 def is_today(at: float, now: float) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from autosync_common.messages import VcsState, XmppState
 from autosync_common.naming import shown
+from autosync_common.one_line import one_line
 from autosync_common.sentences import clock, duration, many, short
 from autosync_launch.overview import Overview, RepositoryView, StageView, disturbed, needs
 
@@ -42,7 +43,7 @@ def text(overview: Overview, now: float, *, colour: bool = False) -> str:
 
 def folded(line: str, indent: int) -> list[str]:
     """Cut a long line behind clauses; a clause stays whole, so that a command in it can be copied."""
-    lines = []
+    lines, line = [], one_line(line)
     while len(line) > COLUMNS:
         cut = max(line.rfind("; ", indent + 1, COLUMNS + 1), line.rfind(", ", indent + 1, COLUMNS + 1))
         if cut < 0:

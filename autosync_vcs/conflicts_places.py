@@ -10,8 +10,7 @@ from pathlib import Path
 from autosync_common.errors import TemporaryError, UserError
 from autosync_common.instance import Instance, instances
 from autosync_common.naming import name_of, shown
-from autosync_vcs.git.conflict_names import original_name
-from autosync_vcs.git.conflicts import copies
+from autosync_vcs.git.conflicts import originals
 from autosync_vcs.git.repository import Repository, discover
 
 
@@ -122,6 +121,6 @@ def _with_file(place: Place, path: bytes) -> Place | None:
     """Give the place with the file, None where no such file is there and none had a conflict."""
     path = os.path.normpath(path)
     exists = os.path.lexists(place.repository.top + b"/" + path)
-    if exists or any(path in (copy, original_name(copy)) for copy in copies(place.repository)):
+    if exists or any(path in pair for pair in originals(place.repository).items()):
         return Place(place.name, place.repository, place.is_running, path)
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,6 +23,9 @@ from autosync_vcs.git.conflicts import Listed, Version, difference, list_conflic
 from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.settling import Keep, Settled, settle
 
+_OBEYED = re.compile(
+    rb"\x1b(?!\[[0-9;]{0,20}m)|\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]|\xc2[\x80-\x9f]"
+)
 VERSIONS: Mapping[str, Keep] = {"this": "this", "other": "other", "both": "both"}
 
 
@@ -83,7 +87,8 @@ def _show(place: Place, file: bytes, arguments: Mapping[str, Any]) -> int:
         if arguments["--json"]:
             _print_json(_record(place, one))
         elif not arguments["--quiet"]:
-            sys.stdout.buffer.write(difference(place.repository, one, colour=colour))
+            said = difference(place.repository, one, colour=colour)
+            sys.stdout.buffer.write(harmless(said) if sys.stdout.isatty() else said)
     return NO if listed else DONE
 
 
@@ -134,6 +139,11 @@ def _whose(version: Version | None, now: float) -> str:
         return "this version"
     whose = f"{version.host}'s" if version.host else "the one"
     return f"{whose} of {clock(version.saved_at, now)}"
+
+
+def harmless(difference: bytes) -> bytes:
+    """Replace what a terminal would obey in files that others have saved, but for colours."""
+    return _OBEYED.sub("\N{REPLACEMENT CHARACTER}".encode(), difference)
 
 
 def _shown(path: bytes) -> str:

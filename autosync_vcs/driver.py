@@ -104,6 +104,8 @@ class Integrated:
     """Ignored files that stood in the way and were moved to a safe place; told to the user."""
     dirty: tuple[bytes, ...] = ()
     """Paths that somebody saved meanwhile: to be committed next."""
+    left: tuple[bytes, ...] = ()
+    """Paths that came and whose files stay as the user has them, as they told git; told to the user."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from autosync_common.arguments import number
 from autosync_common.config import for_directories, load
 from autosync_common.errors import AutosyncError, UserError
 from autosync_common.host import host_name, this_host
+from autosync_common.one_line import one_line
 from autosync_common.paths import home
 from autosync_common.sentences import many, subject
 from autosync_common.settings import Configuration, Repository
@@ -78,7 +79,7 @@ def dry_run(arguments: Mapping[str, Any]) -> int:
         driver = open_driver(repository)
         try:
             if not first_contact.is_past(driver.state_dir):
-                print(*first_contact.lines(repository.name, driver.plan()), sep="\n")
+                print(*map(one_line, first_contact.lines(repository.name, driver.plan())), sep="\n")
             found = driver.commit(None, dry_run=True)
             standing = driver.standing()
         finally:
@@ -86,9 +87,9 @@ def dry_run(arguments: Mapping[str, Any]) -> int:
         what = subject(found.changes) if found.changes else "nothing"
         print(f"{repository.name}: would be committed: {what}")
         for change in found.changes:
-            print(f"  {change.kind}\t{change.path.encode('utf-8', 'replace').decode()}")
+            print(f"  {change.kind}\t{one_line(change.path)}")
         for poison in found.quarantined:
-            print(f"  not taken\t{poison.path.decode('utf-8', 'replace')}: {poison.reason}")
+            print(one_line(f"  not taken: {poison.path.decode('utf-8', 'replace')}: {poison.reason}"))
         if settings_of(repository, configuration.syncmethod, arguments).network and standing.url:
             commits = (standing.ahead or 0) + bool(found.changes)
             what = f"{many(commits, 'commit')} to {standing.url}" if commits else "nothing"

@@ -57,6 +57,11 @@ class Telling:
                 "%s: %s was ignored here and stood in the way of a file that came; it is now in %s",
                 self._name, os.fsdecode(path), Path(os.fsdecode(state_dir)) / "kept",
             )  # fmt: skip
+        for path in done.left:
+            self.say(
+                f"{os.fsdecode(path)} was changed elsewhere and stays as it is here, as git update-index "
+                "was told; what came is in the history"
+            )
         if done.after is None or done.after == done.before:
             return
         self._stage.publish(

@@ -52,6 +52,8 @@ class Applied:
     """Paths of which something was moved to autosync/kept in git's directory."""
     dirty: tuple[bytes, ...] = ()
     """Paths that now differ from the commit, by a save that came meanwhile: to be committed next."""
+    left: tuple[bytes, ...] = ()
+    """Paths that came and whose files stay as the user has them, by a flag in the index."""
     index: IndexMoved | None = None
     """None where what was known of the index is worth nothing now."""
 
@@ -63,6 +65,7 @@ class Result:
     conflicts: list[Conflict] = field(default_factory=list)
     kept: list[bytes] = field(default_factory=list)
     dirty: set[bytes] = field(default_factory=set)
+    left: tuple[bytes, ...] = ()
     placed: dict[bytes, Signature] = field(default_factory=dict)
     """What each file looked like that was put in place."""
     displaced: list[Displaced] = field(default_factory=list)
@@ -74,6 +77,7 @@ class Result:
             tuple(self.conflicts),
             tuple(dict.fromkeys(self.kept)),
             tuple(sorted(self.dirty)),
+            self.left,
             self.index,
         )
 

@@ -35,6 +35,7 @@ from autosync_vcs.git.at_once import at_once
 from autosync_vcs.git.entries import Entry
 from autosync_vcs.git.index_lock import IndexLock
 from autosync_vcs.git.journal import Journal, Step
+from autosync_vcs.git.left_alone import left_alone
 from autosync_vcs.git.mover import Mover
 from autosync_vcs.git.names import check_collisions, check_names
 from autosync_vcs.git.neutral import neutral
@@ -75,6 +76,7 @@ def recover(repository: Repository, host: str | None = None) -> Integrated | Non
         conflicts=applied.conflicts,
         kept=applied.kept,
         dirty=applied.dirty,
+        left=applied.left,
     )
 
 
@@ -154,15 +156,17 @@ class Apply:
         repository, new, result = self._repository, journal.new, Result()
         self._mover.warm_up()  # it starts while files are staged
         steps = self._steps(journal.old, new)
-        elsewhere = index_flags.sparse(repository, {step.path for step in steps})
-        here = [step for step in steps if step.path not in elsewhere]
+        flags = index_flags.flags(repository, steps)
+        here = [step for step in steps if step.path not in flags.left]
         ready = Ready(repository, 0, here, new, self._writer)
-        new_index = NewIndex(repository, self._reader, journal, steps, elsewhere)
+        new_index = NewIndex(repository, self._reader, journal, steps, flags)
         checkout.check_space(repository, _files(steps))
         new_index.check()
         new_index.begin()
         try:
             ready.prepare()
+            new_index.ready()
+            result.left = left_alone(repository, steps, flags)
             crash_point("apply: staged")
             journal.rounds.append(ready.planned())
             journal.write(repository, ready.sync)
@@ -173,6 +177,7 @@ class Apply:
                 self._follow(journal, new_index, lock, result)
         finally:
             new_index.end()
+        result.dirty -= flags.assumed
         self._afterwards.clean(journal, result)
         self._afterwards.revisit(result, new)
         return result.applied(steps)

@@ -19,6 +19,8 @@ from autosync_vcs.git.process import Git
 NAME_LIMIT_BYTES = 255
 EXTENSION_LIMIT_BYTES = 32
 DIGITS = (8, 12, 16, 24, 40, 64)
+LETTER_BYTES = 4
+"""So many bytes at most are one letter, in UTF-8."""
 LAST_SECOND = 253402300799
 """The end of the year 9999, where ``time.strftime`` ends."""
 
@@ -64,17 +66,40 @@ class Names:
 
 def conflict_name(path: bytes, changed_at: int, oid: str, digits: int = DIGITS[0]) -> bytes:
     """Give the name for the version that loses ``path``; ``changed_at`` in UTC seconds."""
+    day = time.strftime("%Y%m%d", time.gmtime(min(max(changed_at, 0), LAST_SECOND)))
+    return _named(path, day.encode(), oid[:digits].encode())
+
+
+def _named(path: bytes, day: bytes, blob: bytes) -> bytes:
     directory, slash, name = path.rpartition(b"/")
     stem, extension = os.path.splitext(name)
     if len(extension) > EXTENSION_LIMIT_BYTES or extension.startswith(b".conflict-"):  # of a copy itself
         stem, extension = name, b""
-    day = time.strftime("%Y%m%d", time.gmtime(min(max(changed_at, 0), LAST_SECOND)))
-    suffix = f".conflict-{day}-{oid[:digits]}".encode() + extension
+    suffix = b".conflict-" + day + b"-" + blob + extension
     return directory + slash + _cut(stem, NAME_LIMIT_BYTES - len(suffix)) + suffix
 
 
+def is_copy_of(copy: bytes, path: bytes) -> bool:
+    """Tell whether a version of this file that lost its name would be called so."""
+    found = _COPY.fullmatch(copy)
+    return found is not None and _named(path, found["day"], found["blob"]) == copy
+
+
+def may_be_cut(copy: bytes) -> bool:
+    """Tell whether a copy may have lost a longer name than its own name says."""
+    return len(os.path.basename(copy)) > NAME_LIMIT_BYTES - LETTER_BYTES
+
+
+def is_long(path: bytes) -> bool:
+    """Tell whether some copy of this file is one of which ``may_be_cut`` is true."""
+    return may_be_cut(path + b".conflict-YYYYMMDD-" + b"0" * DIGITS[-1])
+
+
 def original_name(copy: bytes) -> bytes | None:
-    """Give the name that a conflict copy lost, None for a name that is not one of a copy."""
+    """Give the name that a conflict copy lost, None for a name that is not one of a copy.
+
+    Of a long name it may be the beginning only, see ``may_be_cut``.
+    """
     found = _COPY.fullmatch(copy)
     if found is None or not os.path.basename(found["stem"]):
         return None
@@ -94,6 +119,7 @@ def ordinary_names(copy: bytes) -> Iterator[bytes]:
 def _cut(stem: bytes, size: int) -> bytes:
     if len(stem) <= size:
         return stem
-    while size and stem[size] & 0xC0 == 0x80:
-        size -= 1
-    return stem[:size]
+    whole = size
+    while whole and stem[whole] & 0xC0 == 0x80:
+        whole -= 1
+    return stem[: whole if size - whole < LETTER_BYTES else size]  # else it is no UTF-8

@@ -7,15 +7,16 @@ is in HEAD and no longer in the working copy is settled: the next commit says so
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from autosync_vcs.git.conflict_names import original_name
+from autosync_vcs.git.conflict_names import is_copy_of, is_long, may_be_cut, original_name
 from autosync_vcs.git.entries import lookup, pieces
 from autosync_vcs.git.neutral import neutral
 from autosync_vcs.git.process import Git, stop
 from autosync_vcs.git.repository import Repository, head
+from autosync_vcs.git.words import host_of
 
 HOST = "Autosync-Host"
 CHUNK_BYTES = 1 << 16
@@ -43,36 +44,48 @@ class Listed:
     removed: int | None
 
 
-def copies(repository: Repository) -> list[bytes]:
-    """Give the names of the conflict copies in HEAD and the working copy, in the part that is synced."""
+def originals(repository: Repository) -> dict[bytes, bytes | None]:
+    """Give the conflict copies in HEAD and the working copy, in the synced part, with the names they lost.
+
+    None where a long name was cut, and no file of HEAD can have it, or several.
+    """
     tip = head(repository).id
     if tip is None:
-        return []
-    names = pieces(neutral(repository).stream("ls-tree", "-r", "-z", "--name-only", tip))
-    return [
-        name
-        for name in names
-        if original_name(name) is not None
-        and name.startswith(repository.prefix)
-        and os.path.lexists(os.path.join(repository.top, name))
-    ]
+        return {}
+    found: list[bytes] = []
+    long_names: list[bytes] = []
+    for name in pieces(neutral(repository).stream("ls-tree", "-r", "-z", "--name-only", tip)):
+        if original_name(name) is None:
+            long_names += [name] if is_long(name) else []
+        elif name.startswith(repository.prefix):
+            found.append(name)
+    return {
+        copy: _original(copy, long_names)
+        for copy in found
+        if os.path.lexists(os.path.join(repository.top, copy))
+    }
+
+
+def _original(copy: bytes, long_names: Iterable[bytes]) -> bytes | None:
+    if not may_be_cut(copy):
+        return original_name(copy)
+    possible = [name for name in long_names if is_copy_of(copy, name)]
+    return possible[0] if len(possible) == 1 else None
 
 
 def list_conflicts(repository: Repository) -> list[Listed]:
     """Describe the conflicts. Reads history: for people, not for status."""
-    names, tip = copies(repository), head(repository).id
-    if tip is None or not names:
+    lost, tip = originals(repository), head(repository).id
+    if tip is None or not lost:
         return []
     git = neutral(repository)
-    originals = {copy: original_name(copy) or copy for copy in names}
-    found = lookup(git, tip, [*names, *originals.values()])
+    paths = {copy: path or original_name(copy) or copy for copy, path in lost.items()}
+    found = lookup(git, tip, [*paths, *paths.values()])
     blobs = {name: oid for name, (kind, oid) in found.items() if kind == "blob"}
-    originals = {copy: path for copy, path in originals.items() if copy in blobs}
-    both = {
-        (path, blobs[name]) for copy, path in originals.items() for name in (copy, path) if name in blobs
-    }
+    paths = {copy: path for copy, path in paths.items() if copy in blobs}
+    both = {(path, blobs[name]) for copy, path in paths.items() for name in (copy, path) if name in blobs}
     versions = _versions(git, tip, both)
-    return [_described(git, copy, path, blobs, versions) for copy, path in originals.items()]
+    return [_described(git, copy, path, blobs, versions) for copy, path in paths.items()]
 
 
 def _described(
@@ -121,7 +134,7 @@ def _brought(fields: Iterator[bytes]) -> Iterator[tuple[Version, bytes, str]]:
             yield version, next(fields, b""), words.split(b" ")[3].decode()
         elif words:
             time, _, hosts = words.decode("utf-8", "replace").partition(" ")
-            version = Version(hosts.split(",")[0].strip() or None, int(time))
+            version = Version(host_of(hosts.split(",")[0]) or None, int(time))
 
 
 def _lines(git: Git, mine: str, theirs: str) -> tuple[int | None, int | None]:

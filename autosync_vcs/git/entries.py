@@ -56,7 +56,8 @@ def _answers(answer: bytes, names: list[bytes], treeish: str) -> Iterator[str]:
 
 def differences(git: Git, old: str, new: str) -> dict[bytes, tuple[Entry | None, Entry | None]]:
     """Give what differs between two trees or commits by path: its old and its new entry."""
-    fields = git("diff-tree", "-r", "-z", "--raw", "--no-renames", old, new).stdout.split(b"\0")
+    options = ("-r", "-z", "--raw", "--no-renames", "--ignore-submodules=none")
+    fields = git("diff-tree", *options, old, new).stdout.split(b"\0")
     result = {}
     for words, path in zip(fields[::2], fields[1::2], strict=False):
         old_mode, new_mode, old_oid, new_oid, _ = words.decode().removeprefix(":").split(" ")

@@ -316,6 +316,7 @@ class GitDriver:
             saved_at=origin.saved_at,
             kept=applied.kept,
             dirty=applied.dirty,
+            left=applied.left,
         )
 
     def _told(self, changes: tuple[Change, ...], before: str | None, after: str) -> tuple[Change, ...]:

@@ -13,6 +13,7 @@ from autosync_vcs.git.neutral import neutral
 from autosync_vcs.git.objects import HelperDied
 from autosync_vcs.git.reader import Reader
 from autosync_vcs.git.repository import Repository
+from autosync_vcs.git.words import host_of
 
 _TRAILER = b"autosync-host"
 
@@ -37,7 +38,7 @@ def origin(repository: Repository, reader: Reader, before: str | None, theirs: s
     ).stdout  # fmt: skip
     time, _, hosts = answer.partition(b"\0")
     lines = os.fsdecode(hosts).split("\n")
-    return Origin(lines[0].strip() or None, float(time) if time.strip() else None)
+    return Origin(host_of(lines[0]) or None, float(time) if time.strip() else None)
 
 
 def _host(message: bytes) -> str | None:
@@ -46,7 +47,7 @@ def _host(message: bytes) -> str | None:
     for line in trailers.split(b"\n") if above else ():  # the first one is the title
         key, _, value = line.partition(b":")
         if key.lower() == _TRAILER and value.strip():
-            return os.fsdecode(value.strip())
+            return host_of(os.fsdecode(value)) or None
     return None
 
 

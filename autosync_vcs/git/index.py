@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.index_file import IndexFile, NotUnderstood, Patch, TreePatch, is_sound
+from autosync_vcs.git.objects import Leaf
 from autosync_vcs.git.process import Git
 from autosync_vcs.git.repository import Repository
 
@@ -107,22 +108,21 @@ def prepare(
     entries: Iterable[Entry] = (),
     gone: Iterable[bytes] = (),
     *,
-    skip_worktree: Collection[bytes] = (),
+    skipped: Collection[bytes] = (),
     assumed: Collection[bytes] = (),
 ) -> Prepared:
     """Copy the index and set ``entries`` in the copy, without those that are ``gone``.
 
     What the user staged on other paths stays. Nothing is known yet of the files: ``refresh`` looks at
-    them. ``skip_worktree``, and ``assumed`` to be unchanged, are those of the entries that carry these
-    flags, which would be lost.
-    Raises ``GitFailed``, ``OSError``.
+    them. ``skipped`` and ``assumed`` are those of the entries that carry such flags, which would be lost:
+    skip-worktree and assume-unchanged. Raises ``GitFailed``, ``OSError``.
     """
     prepared = copy_index(repository)
     change(repository, prepared, entries, gone)
     git = with_index(repository, prepared.path)
-    for option, paths in (("--skip-worktree", skip_worktree), ("--assume-unchanged", assumed)):
+    for flag, paths in (("--skip-worktree", skipped), ("--assume-unchanged", assumed)):
         if paths:
-            git("update-index", option, "-z", "--stdin", input=b"".join(path + b"\0" for path in paths))
+            git("update-index", flag, "-z", "--stdin", input=b"".join(path + b"\0" for path in paths))
     return prepared
 
 
@@ -191,6 +191,14 @@ def _check_time(seen: Identity | None) -> None:
     """
     if seen is not None and not _FIRST_SECOND_NS <= seen.mtime_ns <= time.time_ns():
         raise NotUnderstood("its time says nothing")
+
+
+def holds_plainly(repository: Repository, leaves: Mapping[bytes, Leaf]) -> bool:
+    """Tell whether the index says just this of these paths, without a flag; False where only git knows."""
+    with contextlib.suppress(NotUnderstood, FileNotFoundError):
+        IndexFile(index_path(repository), repository.object_format).check_plain(leaves)
+        return True
+    return False
 
 
 def write(prepared: Prepared) -> None:

@@ -93,6 +93,11 @@ class IndexFile:
                 if not wanted:
                     break
 
+    def check_plain(self, leaves: Mapping[bytes, Leaf]) -> None:
+        """Raise ``NotUnderstood`` unless each has an entry that says this, without any flag."""
+        nowhere = os.fstat(self._file.fileno())
+        self._found([Patch(path, leaf, leaf, nowhere) for path, leaf in leaves.items()])
+
     def write(self, path: bytes, mtime_ns: int) -> None:
         """Write the changed index, with its checksum and this time, synced; also over what was read."""
         if not (os.path.exists(path) and os.path.samestat(os.stat(path), os.fstat(self._file.fileno()))):

@@ -1,36 +1,84 @@
-"""The user's index before an apply: which paths it keeps out, and what it holds that no commit does."""
+"""The index before an apply: which paths it keeps as they are, and what it holds that no commit does."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 from autosync_vcs.git import index
-from autosync_vcs.git.entries import parents, pieces
+from autosync_vcs.git.entries import Entry, parents, pieces
 from autosync_vcs.git.journal import Step
+from autosync_vcs.git.objects import Leaf
+from autosync_vcs.git.outside import is_sparse, outside
 from autosync_vcs.git.ready import GITLINK
 from autosync_vcs.git.repository import Repository
+from autosync_vcs.git.verdicts import clean_entries
 
 
-def sparse(repository: Repository, paths: Iterable[bytes]) -> set[bytes]:
-    """Give the paths that the user keeps out of the working copy. Holds nothing of the index but these."""
-    if not _may_hold_flags(repository):
-        return set()
-    paths = set(paths)
-    absent = {os.path.dirname(path) + b"/" for path in paths if _is_out(repository, path)}
-    there, beside = set(), set()
-    for path in _sparse_entries(repository):
-        if path in paths:
-            there.add(path)
-        elif absent:
-            beside |= absent.intersection(parents(path))
-    return there | {path for path in paths if os.path.dirname(path) + b"/" in beside}
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """Paths that come and carry flags in the index, or shall carry them."""
+
+    skipped: frozenset[bytes] = frozenset()
+    """They are not in the working copy, or the user keeps something else there: skip-worktree."""
+    assumed: frozenset[bytes] = frozenset()
+    """They are not looked at by git: assume-unchanged."""
+    changed: frozenset[bytes] = frozenset()
+    """Those of the assumed ones that the user has otherwise all the same."""
+    is_plain: bool = False
+    """Whether the index says of all paths what the old commit does, without flags."""
+
+    @property
+    def left(self) -> frozenset[bytes]:
+        """Give those whose files stay as they are, there or not."""
+        return self.skipped | self.changed
 
 
-def _sparse_entries(repository: Repository) -> Iterator[bytes]:
-    for line in pieces(repository.git().stream("ls-files", "-v", "-z")):
-        if line[:2] in (b"S ", b"s "):
-            yield line[2:]
+def flags(repository: Repository, steps: Collection[Step]) -> Flags:
+    """Find what is flagged. Asks git only where a flag may be, and holds no others of the index."""
+    skipped, assumed = set[bytes](), set[bytes]()
+    in_directory = set[bytes]()
+    is_in_patterns = is_sparse(repository)
+    paths = {step.path for step in steps}
+    gone = set() if is_in_patterns else {_above(path) for path in paths if _is_out(repository, path)}
+    is_plain = _is_plain(repository, steps)
+    if _may_be_flagged(repository) or not is_plain:
+        for line in pieces(repository.git().stream("ls-files", "-v", "-z")):
+            path, is_skipped = line[2:], line[:1] in b"Ss"
+            if path in paths:
+                skipped |= {path} if is_skipped else set()
+                assumed |= {path} if line[:1].islower() else set()
+            if gone and is_skipped:
+                in_directory |= gone.intersection(parents(path))
+    skipped |= {path for path in paths if _above(path) in in_directory}
+    if is_in_patterns:
+        skipped |= outside(repository, _new(repository, steps))
+    changed = _changed(repository, steps, assumed - skipped)
+    return Flags(frozenset(skipped), frozenset(assumed), changed, is_plain)
+
+
+def _changed(repository: Repository, steps: Iterable[Step], assumed: Collection[bytes]) -> frozenset[bytes]:
+    """Give the paths whose files are not what the old commit says, whatever git assumes."""
+    if not assumed:
+        return frozenset()
+    here = clean_entries(repository, sorted(assumed))
+    return frozenset(
+        step.path for step in steps if step.path in assumed and here.get(step.path) != step.old
+    )
+
+
+def _new(repository: Repository, steps: Iterable[Step]) -> dict[bytes, Entry]:
+    """Give the new files whose names are free: git takes for part of a sparse checkout what is there."""
+    return {
+        step.path: step.new
+        for step in steps
+        if step.new and not step.old and not os.path.lexists(os.path.join(repository.top, step.path))
+    }
+
+
+def _above(path: bytes) -> bytes:
+    return os.path.dirname(path) + b"/"
 
 
 def _is_out(repository: Repository, path: bytes) -> bool:
@@ -44,8 +92,8 @@ def staged_otherwise(repository: Repository, old: str | None, steps: Iterable[St
     if old is None:
         return {}
     git = repository.git()
-    options = ("-z", "--raw", "--no-renames", "--ignore-submodules=none")
-    fields = git("diff-index", "--cached", *options, old).stdout.split(b"\0")
+    options = ("--cached", "-z", "--raw", "--no-renames", "--ignore-submodules=none")
+    fields = git("diff-index", *options, "--ita-invisible-in-index", old).stdout.split(b"\0")
     coming = {step.path: step.new.oid if step.new else "" for step in steps}
     staged = {}
     for words, path in zip(fields[::2], fields[1::2], strict=False):
@@ -55,22 +103,17 @@ def staged_otherwise(repository: Repository, old: str | None, steps: Iterable[St
     return staged
 
 
-def keep_staged(repository: Repository, staged: Mapping[bytes, str]) -> None:
-    """Write down what only the index holds; what the file holds too is dealt with as a file."""
-    for path, oid in staged.items():
-        content = repository.git()("cat-file", "blob", oid).stdout
-        place = os.path.join(repository.state_dir, b"kept", b"staged-" + oid[:8].encode(), path)
-        os.makedirs(os.path.dirname(place), exist_ok=True)
-        with open(place, "wb") as file:
-            file.write(content)
-
-
-def _may_hold_flags(repository: Repository) -> bool:
-    """Tell whether the index can have skip-worktree entries: those need version 3, or a split index."""
+def _may_be_flagged(repository: Repository) -> bool:
+    """Tell whether entries can be skipped: that needs another version than the second, or a split index."""
     found = version(repository)
     if found is None:
         return False
     return found != 2 or any(name.startswith(b"sharedindex.") for name in os.listdir(repository.git_dir))
+
+
+def _is_plain(repository: Repository, steps: Iterable[Step]) -> bool:
+    known = {step.path: Leaf(*step.old) for step in steps if step.old and step.old.mode != GITLINK}
+    return index.holds_plainly(repository, known)
 
 
 def version(repository: Repository) -> int | None:

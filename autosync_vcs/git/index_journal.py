@@ -24,6 +24,7 @@ from typing import Any
 
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind
+from autosync_vcs.git.entries import differences
 from autosync_vcs.git.index import (
     Entry,
     Identity,
@@ -33,9 +34,10 @@ from autosync_vcs.git.index import (
     prepare,
     refresh,
     staged_names,
-    tags,
 )
+from autosync_vcs.git.index_flags import flags
 from autosync_vcs.git.index_lock import IndexLock, drop_left
+from autosync_vcs.git.journal import Step
 from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.repository import Head, Repository, head, operation_in_progress, trust_index
 
@@ -118,14 +120,19 @@ def followed(repository: Repository, old: str | None, new: str) -> Prepared:
     """
     for _ in range(ATTEMPTS):
         base = identity(index_path(repository))
-        entries, gone = _unstaged(repository, old, new)
-        flags = tags(repository.git())
-        paths = [entry.path for entry in entries]
-        skipped = {path for path in paths if flags.get(path, "") in ("S", "s")}
-        assumed = {path for path in paths if flags.get(path, "").islower()}
-        prepared = prepare(repository, entries, gone, skip_worktree=skipped, assumed=assumed)
+        steps = _unstaged(repository, old, new)
+        entries = [Entry(*step.new, step.path) for step in steps if step.new]
+        there = frozenset(entry.path for entry in entries)
+        found = flags(repository, steps)
+        prepared = prepare(
+            repository,
+            entries,
+            [step.path for step in steps if step.new is None],
+            skipped=found.skipped & there,
+            assumed=found.assumed & there,
+        )
         if prepared.base == base:
-            refresh(repository, prepared, [path for path in paths if path not in skipped])
+            refresh(repository, prepared, there - found.skipped - found.assumed)
             return prepared
     raise Held(
         HeldKind.LOCK,
@@ -134,23 +141,13 @@ def followed(repository: Repository, old: str | None, new: str) -> Prepared:
     )
 
 
-def _unstaged(repository: Repository, old: str | None, new: str) -> tuple[list[Entry], list[bytes]]:
-    """Give what differs in NEW, and what is gone, where the index says what OLD does."""
+def _unstaged(repository: Repository, old: str | None, new: str) -> list[Step]:
+    """Give what differs in NEW, where the index says what OLD does."""
     git = repository.git()
     before = old or git.line("hash-object", "-t", "tree", "--stdin")
     staged = frozenset(staged_names(git, before))
-    entries, gone = [], []
-    asked = git("diff-tree", "-r", "-z", "--no-renames", "--ignore-submodules=none", before, new)
-    fields = asked.stdout.split(b"\0")
-    for words, path in zip(fields[::2], fields[1::2], strict=False):
-        _, mode, _, oid, _ = words.split(b" ")
-        if path in staged:
-            continue
-        if mode == b"000000":
-            gone.append(path)
-        else:
-            entries.append(Entry(mode.decode(), oid.decode(), path))
-    return entries, gone
+    found = differences(git, before, new).items()
+    return [Step(path, was, will) for path, (was, will) in found if path not in staged]
 
 
 def _complete_index(repository: Repository, wait_s: float) -> bool:

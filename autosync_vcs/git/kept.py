@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 
@@ -32,3 +33,29 @@ def keep(repository: Repository, file: bytes, path: bytes) -> bytes:
             return target
         except FileExistsError:
             number += 1
+
+
+def keep_content(repository: Repository, content: bytes, path: bytes) -> None:
+    """Write what was in no file below kept/, durably, unless it is there already from another attempt."""
+    base = os.path.join(repository.state_dir, b"kept", b"staged-")
+    for number in itertools.count(1):
+        target = os.path.join(base + b"%d" % number, path)
+        try:
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            if _holds(target, content):
+                return
+            with open(target, "xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            return
+        except (FileExistsError, NotADirectoryError):  # something else is kept there
+            continue
+
+
+def _holds(file: bytes, content: bytes) -> bool:
+    try:
+        with open(file, "rb") as opened:
+            return opened.read() == content
+    except (FileNotFoundError, IsADirectoryError):
+        return False

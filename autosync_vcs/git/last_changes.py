@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from autosync_vcs.git.process import Git
+from autosync_vcs.git.words import host_of
 
 COMMITS_AT_MOST = 100
 """So many are looked at where no other side bounds the history."""
@@ -33,7 +34,7 @@ def last_changes(git: Git, side: str, excluded: str | None) -> dict[bytes, Chang
             before = b"nothing"
         elif before == b"nothing":
             time, _, hosts = os.fsdecode(field.strip()[1:]).partition(" ")
-            now, before = Change(int(time or "0"), hosts.split(",")[0].strip()), b"time"
+            now, before = Change(int(time or "0"), host_of(hosts.split(",")[0])), b"time"
         else:
             path = field.removeprefix(b"\n") if before == b"time" else field
             changed[path] = max(now, changed.get(path, now))

@@ -160,7 +160,8 @@ def _attributes(git: Git, one: str, other: str, paths: Iterable[bytes]) -> Itera
         (one, other), key=lambda commit: (_committed_at(git, commit), commit), reverse=True
     )
     found = lookup(git, older, names) | lookup(git, newer, names)
-    files = {name: oid for name, (kind, oid) in found.items() if kind == "blob"}
+    blobs = {name: oid for name, (kind, oid) in found.items() if kind == "blob"}
+    files = {name: oid for name, oid in blobs.items() if not _is_below(name, blobs)}
     if not files:
         yield None
         return
@@ -173,6 +174,11 @@ def _attributes(git: Git, one: str, other: str, paths: Iterable[bytes]) -> Itera
             with open(path, "wb") as file:
                 file.write(git("cat-file", "blob", oid).stdout)
         yield os.fsdecode(directory)
+
+
+def _is_below(name: bytes, files: Collection[bytes]) -> bool:
+    """Tell whether one of the files is where this one's directory is, as it may be in another commit."""
+    return any(above.rstrip(b"/") in files for above in parents(name))
 
 
 def _committed_at(git: Git, commit: str) -> int:

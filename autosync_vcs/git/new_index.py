@@ -1,15 +1,15 @@
 """The index of an apply: begun before the lock, and finished once the files are in place.
 
-Nobody waits for a large index before they see what came. Where only files change that the index has
-already, their entries are changed where they stand, in one copy of the index. Else git makes the entries,
-beside, while files are staged and swapped in; before that it is asked about names that are not ordinary, in
-an index of their own, and refuses what it would not check out.
+Where only files change that the index has already, nobody waits for a large index before they see what
+came: their entries are changed where they stand, in one copy of the index. Else git makes the entries,
+beside, while files are staged; no file moves before it has, as it may fail. Before that it is asked about
+names that are not ordinary, in an index of their own, and refuses what it would not check out.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 
@@ -19,7 +19,9 @@ from autosync_vcs.git.applied import IndexMoved
 from autosync_vcs.git.at_once import in_background
 from autosync_vcs.git.entries import parents
 from autosync_vcs.git.index_file import NotUnderstood, Patch, TreePatch
+from autosync_vcs.git.index_flags import Flags
 from autosync_vcs.git.journal import Journal, Step
+from autosync_vcs.git.kept import keep_content
 from autosync_vcs.git.look import Signature, signature
 from autosync_vcs.git.objects import HelperDied, Leaf
 from autosync_vcs.git.plainness import is_plain_name
@@ -36,7 +38,7 @@ REGULAR = ("100644", "100755")
 
 
 class NewIndex:
-    """Call ``check`` and ``begin``; ``finish`` under the lock, with the files in place; at last ``end``."""
+    """Call ``check``, ``begin``, ``ready``; ``finish`` under the lock, with the files in place; ``end``."""
 
     def __init__(
         self,
@@ -44,16 +46,16 @@ class NewIndex:
         reader: Reader,
         journal: Journal,
         steps: Sequence[Step],
-        elsewhere: Collection[bytes],
+        flags: Flags,
     ) -> None:
-        """``elsewhere`` are the paths that the user keeps out of the working copy."""
+        """``flags`` are those of the paths that come; they stay."""
         self.kept: list[bytes] = []
         """Paths of which the index held something that nothing else did."""
         self._repository = repository
         self._reader = reader
         self._journal = journal
         self._steps = steps
-        self._elsewhere = elsewhere
+        self._flags = flags
         self._trees: Mapping[bytes, TreePatch] | None = None
         self._begun: Future[index.Prepared] | None = None
         self._beside: index.Prepared | None = None
@@ -98,6 +100,12 @@ class NewIndex:
         finally:
             checkout.remove(path)
 
+    def ready(self) -> None:
+        """Wait for what git makes, to know that it can be made at all before the first file moves."""
+        if self._begun is not None:
+            self._begun.result()
+            self._keep_staged()
+
     def end(self) -> None:
         """Wait for what was begun, if nobody wants it any more."""
         if self._begun is not None:
@@ -112,8 +120,7 @@ class NewIndex:
         self._beside = self._begun.result() if self._begun else None
         if self._beside is None or not index.unchanged(self._repository, self._beside):
             self._beside = self._made_by_git()  # the user's git was quicker
-        index_flags.keep_staged(self._repository, self._staged)
-        self.kept += self._staged
+            self._keep_staged()
         self._refresh(self._beside, placed)
 
     @property
@@ -127,10 +134,12 @@ class NewIndex:
         """Say how the index becomes another with what was prepared."""
         prepared, journal = self.prepared, self._journal
         after = index.identity(prepared.path)
-        if prepared.base is None or after is None or journal.old is None or self._elsewhere:
+        if prepared.base is None or after is None or journal.old is None or self._flags.skipped:
             return None
         touched = frozenset(step.path for step in self._steps)
-        unflagged = frozenset[bytes]() if self._beside is None else touched
+        unflagged = (
+            frozenset[bytes]() if self._beside is None else touched - self._there(self._flags.assumed)
+        )
         return IndexMoved(prepared.base[:3], after[:3], journal.old, journal.new, touched, unflagged)
 
     # Entries changed where they stand
@@ -138,7 +147,8 @@ class NewIndex:
     def _may_be_patched(self) -> bool:
         return (
             self._journal.old is not None
-            and not self._elsewhere
+            and self._flags.is_plain
+            and not self._flags.skipped
             and len(self._steps) <= FEW_ENTRIES
             and all(map(_is_change, self._steps))
             and index_flags.version(self._repository) in (2, 3)
@@ -195,14 +205,27 @@ class NewIndex:
 
     def _made_by_git(self) -> index.Prepared:
         entries = [index.Entry(step.new.mode, step.new.oid, step.path) for step in self._steps if step.new]
-        gone = [step.path for step in self._steps if step.new is None]
-        prepared = index.prepare(self._repository, entries, gone, skip_worktree=self._elsewhere)
+        gone = {step.path for step in self._steps if step.new is None}
+        skipped, assumed = self._there(self._flags.skipped), self._there(self._flags.assumed)
+        prepared = index.prepare(self._repository, entries, gone, skipped=skipped, assumed=assumed)
         self._staged = index_flags.staged_otherwise(self._repository, self._journal.old, self._steps)
         return prepared
+
+    def _keep_staged(self) -> None:
+        """Write down what only the index holds; what the file holds too is dealt with as a file."""
+        for path, oid in self._staged.items():
+            content = self._repository.git()("cat-file", "blob", oid).stdout
+            keep_content(self._repository, content, path)
+            self.kept.append(path)
+
+    def _there(self, paths: frozenset[bytes]) -> frozenset[bytes]:
+        """Give those of the paths that still are in the commit that comes."""
+        return paths - {step.path for step in self._steps if step.new is None}
 
     def _refresh(self, prepared: index.Prepared, placed: Mapping[bytes, Signature]) -> None:
         """Note in the prepared index what the files in place look like; see ``_looked``."""
         steps = [step for step in self._steps if step.path in placed and step.new]
+        steps = [step for step in steps if step.path not in self._flags.assumed]
         if len(steps) <= FEW_ENTRIES and all(step.new and step.new.mode != GITLINK for step in steps):
             looks = {step.path: self._looked(step.path, placed) for step in steps}
             patches = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 from autosync_vcs.git import checkout, displaced, index_journal
@@ -34,7 +35,7 @@ def recovered(
     if (now.ref, now.id) == (journal.ref, journal.old) and journal.old != journal.new:
         afterwards.remove_stages(journal.rounds)
         applied = again(journal)
-        return Applied(applied.changes, applied.conflicts, (*returned.kept, *applied.kept), applied.dirty)
+        return dataclasses.replace(applied, kept=(*returned.kept, *applied.kept), index=None)
     if now.id == journal.new:
         afterwards.merge_returned(journal, returned, result)
     result.kept += returned.kept

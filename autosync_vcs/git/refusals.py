@@ -298,6 +298,23 @@ def _locked(_: Place, found: re.Match[str], __: str) -> Failure:
     return Held(HeldKind.LOCK, f"another git holds {plain(found[1])}", "it is tried again")
 
 
+def _stale(_: Place, found: re.Match[str], __: str) -> Failure:
+    """A branch was renamed in the hub so that its name is now a directory's, or the reverse."""
+    return Held(
+        HeldKind.REPOSITORY,
+        f"{plain(found[1])} is left of a branch that the hub had, and in the way of what it has now",
+        f"git remote prune {shlex.quote(found[2])}",
+    )
+
+
+def _other_algorithm(at: Place, _: re.Match[str], __: str) -> Failure:
+    return Held(
+        HeldKind.REFUSED,
+        f"the repository {at.url} was made with another hash algorithm than this one",
+        "make it anew with that of this one (git rev-parse --show-object-format), or clone it anew",
+    )
+
+
 def _not_writable(_: Place, found: re.Match[str], __: str) -> Failure:
     return Held(
         HeldKind.REPOSITORY, f"git's metadata cannot be written ({plain(found[0])})", "mend its permissions"
@@ -334,6 +351,8 @@ _ROWS: tuple[tuple[str, Callable[[Place, re.Match[str], str], Failure]], ...] = 
         _not_writable,
     ),
     (r"not our ref (0{40,})", _damaged),
+    (r"^(?:error|fatal): .*'(refs/remotes/([^/'\s]+)/[^'\s]+)' exists; cannot create ", _stale),
+    (r"mismatched algorithms: |does not support this repository's hash algorithm", _other_algorithm),
     (r"Could not resolve host", _offline("its address cannot be found")),
     (r"Connection refused|Couldn't connect", _offline("connection refused")),
     (r"No route to host", _offline("no route to it")),

@@ -22,8 +22,8 @@ from typing import Literal
 from autosync_common.errors import TemporaryError, UserError
 from autosync_vcs.crash import crash_point
 from autosync_vcs.git.checkout import Places, make
-from autosync_vcs.git.conflict_names import ordinary_names, original_name
-from autosync_vcs.git.conflicts import copies
+from autosync_vcs.git.conflict_names import ordinary_names
+from autosync_vcs.git.conflicts import originals
 from autosync_vcs.git.dropping import judged
 from autosync_vcs.git.entries import lookup
 from autosync_vcs.git.look import DIRECTORY, look_below, signature
@@ -71,8 +71,9 @@ def recover(repository: Repository) -> None:
 
 
 def _chosen(repository: Repository, name: bytes, keep: Keep) -> tuple[bytes, list[bytes]]:
-    """Give the file and those of its copies that are meant."""
-    chosen = [copy for copy in copies(repository) if name in (copy, original_name(copy))]
+    """Give the file and those of its copies that are meant; without its file a copy can only stay or go."""
+    lost = originals(repository)
+    chosen = [copy for copy, path in lost.items() if name in (copy, path)]
     if not chosen:
         raise UserError(os.fsdecode(name), "has no conflict", "`autosync conflicts` lists them")
     if keep == "other" and len(chosen) > 1:
@@ -80,7 +81,12 @@ def _chosen(repository: Repository, name: bytes, keep: Keep) -> tuple[bytes, lis
         raise UserError(
             os.fsdecode(name), f"has {len(chosen)} other versions", f"name the one to keep: {there}"
         )
-    return original_name(chosen[0]) or name, chosen
+    path = lost[chosen[0]]
+    if keep == "other" and path is None:
+        raise UserError(
+            os.fsdecode(name), "lost a name that was longer, and which is not known", "keep this, or both"
+        )
+    return path or name, chosen
 
 
 def _committed(repository: Repository, names: Iterable[bytes]) -> Mapping[bytes, Seen]:

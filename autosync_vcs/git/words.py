@@ -1,4 +1,4 @@
-"""What git, a hook or a server says, made fit to be shown: in one line, not long, without passwords."""
+"""What git, a hook, a server or a commit says, fit to be shown: a line, not long, without passwords."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ WORDS_LIMIT = 200
 LINE_LIMIT = 1000
 """So much of a line is looked at, in characters: to search one that has no end takes for ever."""
 
+HOST_LIMIT = 64
+"""Names of hosts that are longer are cut, in characters."""
+
 _PASSWORD = re.compile(r"(://[^/\s:@]{0,200}):[^/\s@]{1,200}@")
 
 
@@ -17,6 +20,11 @@ def plain(words: str) -> str:
     flat = " ".join(_printable(words[: 10 * WORDS_LIMIT]).split())
     told = _PASSWORD.sub(r"\1@", flat)
     return told if len(told) <= WORDS_LIMIT else told[: WORDS_LIMIT - 3] + "..."
+
+
+def host_of(words: str) -> str:
+    """Give the name of the host that a commit tells, where anybody may write anything; empty for none."""
+    return " ".join(_printable(words[: 10 * HOST_LIMIT]).split())[:HOST_LIMIT]
 
 
 def searchable(stderr: str) -> str:

@@ -116,6 +116,17 @@ def test_a_long_line_is_cut_behind_clauses_and_a_command_in_it_stays_whole(home:
     assert rows(view)[2] == f"notes    HELD       {endless}"
 
 
+EVIL = "x\x1b]0;pwned\x07\x9b\u202e\udcff\ny"
+
+
+def test_what_others_say_is_obeyed_by_no_terminal(home: Path) -> None:
+    held = state("notes", home, state="held", reason=EVIL, remedy=EVIL, quarantined=(EVIL,))
+    view = overview(dataclasses.replace(held, last=Last(NOW, EVIL)), hosts=(HostView(EVIL, NOW),))
+    assert all(row.isprintable() for row in text(view, NOW).split("\n"))
+    entry = {"at": NOW, "name": EVIL, "event": EVIL, "text": EVIL, "short": EVIL}
+    assert line(entry, width=6, dated=False).isprintable()
+
+
 def test_colour_changes_nothing_else(home: Path) -> None:
     view = overview(state("notes", home, state="offline", reason="no route, " * 9, since=AT_1158))
     coloured = text(view, NOW, colour=True)

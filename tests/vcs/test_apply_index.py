@@ -14,7 +14,7 @@ from autosync_vcs.git import index
 from autosync_vcs.git.applied import IndexMoved
 from autosync_vcs.git.apply import apply
 from autosync_vcs.git.repository import Repository, discover
-from tests.helpers.gitbox import Files, clone, commit, git, head, make_repository, write
+from tests.helpers.gitbox import Files, clone, commit, git, head, make_repository, named, write
 
 BASE: Files = {"a": "a\n", "b": "b\n", "d/c": "c\n", "d/e": "e\n", "gone": "gone\n"}
 CHANGE: Files = {"a": "A\n", "d/c": "C\n"}
@@ -142,6 +142,61 @@ def test_what_is_staged_on_a_path_that_comes_is_kept_whatever_else_comes(
     assert apply(repository, head(place), new).kept == (b"a",)
     kept = [path.read_text() for path in (place / ".git/autosync/kept").rglob("a")]
     assert kept == ["staged\n"]
+    assert git(place, "status", "--porcelain") == ""
+
+
+def test_what_is_staged_is_kept_beside_what_was_kept_before_under_a_name_that_is_now_a_directory(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    new = coming(elsewhere, place, {"a": "A\n"})
+    stage_what_changes(place)
+    apply(repository, head(place), new)
+    new = coming(elsewhere, place, {"a": None, "more": "1\n"})
+    apply(repository, head(place), new)
+    new = coming(elsewhere, place, {"a/b": "B\n"})
+    apply(repository, head(place), new)
+    write(place, {"a/b": "staged\n"})
+    git(place, "add", "a/b")
+    write(place, {"a/b": "B\n"})
+    new = coming(elsewhere, place, {"a/b": "C\n"})
+    assert apply(repository, head(place), new).kept == (b"a/b",)
+    kept = place / ".git/autosync/kept"
+    assert {str(file.relative_to(kept).as_posix()).partition("/")[2] for file in named(kept, "a", "b")} == {
+        "a",
+        "a/b",
+    }
+    assert git(place, "status", "--porcelain") == ""
+
+
+def test_what_is_staged_is_kept_once_however_often_a_pull_is_tried(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    new, old = coming(elsewhere, place, CHANGE), head(place)
+    stage_what_changes(place)
+    mine = commit_nothing(place)
+    for _ in range(2):
+        with pytest.raises(Held, match="the branch moved"):
+            apply(repository, old, new)
+    assert [file.read_text() for file in named(place / ".git/autosync/kept", "a")] == ["staged\n"]
+    assert head(place) == mine
+
+
+def commit_nothing(place: Path) -> str:
+    """Move the branch and leave the index as it is."""
+    made = git(place, "commit-tree", "-p", "HEAD", "-m", "mine", "HEAD^{tree}")
+    git(place, "update-ref", "HEAD", made)
+    return made
+
+
+@pytest.mark.parametrize("others", [{}, ALL_KINDS])
+def test_a_file_that_is_only_intended_to_be_added_is_nothing_that_is_staged(
+    repository: Repository, place: Path, elsewhere: Path, others: Files
+) -> None:
+    new = coming(elsewhere, place, {"intended": "theirs\n", **others})
+    write(place, {"intended": "theirs\n"})
+    git(place, "add", "--intent-to-add", "intended")
+    applied = apply(repository, head(place), new)
+    assert applied.kept == ()
     assert git(place, "status", "--porcelain") == ""
 
 

@@ -17,10 +17,11 @@ import pytest
 from autosync_common.errors import TemporaryError, UserError
 from autosync_common.instance import Lock, Record
 from autosync_common.paths import state_directory
+from autosync_vcs.conflicts_verb import harmless
 from autosync_vcs.git import dropping, settling
 from autosync_vcs.git.apply import apply, recover
 from autosync_vcs.git.conflict_names import original_name
-from autosync_vcs.git.conflicts import Version, copies, list_conflicts
+from autosync_vcs.git.conflicts import Version, list_conflicts, originals
 from autosync_vcs.git.merge import merge, merge_commit
 from autosync_vcs.git.repository import Repository, discover
 from autosync_vcs.git.settling import Keep, settle
@@ -71,7 +72,7 @@ def repository(place: Path) -> Repository:
 
 @pytest.fixture
 def copy(repository: Repository) -> str:
-    (found,) = copies(repository)
+    (found,) = list(originals(repository))
     return os.fsdecode(found)
 
 
@@ -119,6 +120,33 @@ def test_a_merge_tells_the_hosts_of_a_conflict_where_they_differ(
     save(place, "laptop", {"a": "2\n"}, LAPTOP_AT)
     (conflict,) = merge(discover(str(place)), head(place), theirs).conflicts
     assert (conflict.path, conflict.hosts) == (b"a", told)
+
+
+EVIL = "evil\x1b]0;pwned\x07\x9b31m\u202e" + "x" * 500
+
+
+def test_what_a_commit_says_of_its_host_reaches_no_terminal_as_it_is(tmp_path: Path, home: Path) -> None:
+    place = make_repository(tmp_path / "notes", {"a\x1b[31m": "0\n"})
+    base = head(place)
+    save(place, EVIL, {"a\x1b[31m": "1\x1b]0;pwned\x07\r\n"}, DESKTOP_AT)
+    theirs = head(place)
+    git(place, "reset", "-q", "--hard", base)
+    save(place, "laptop", {"a\x1b[31m": "2\n"}, LAPTOP_AT)
+    repository, mine = discover(str(place)), head(place)
+    outcome = merge(repository, mine, theirs)
+    apply(repository, mine, merge_commit(repository, mine, theirs, outcome.tree))
+    (listed,) = list_conflicts(repository)
+    told = [outcome.conflicts[0].hosts[1], listed.other.host or "", conflicts(place).stdout]
+    assert all("evil" in each for each in told)
+    assert all(line.isprintable() for each in told for line in each.split("\n"))
+    assert len(listed.other.host or "") <= 64
+
+
+def test_a_terminal_is_shown_how_versions_differ_and_obeys_nothing_but_colours(tmp_path: Path) -> None:
+    evil = b"+\x1b]0;pwned\x07 \xc2\x9b31m \x1b[2J\rz\n"
+    shown = harmless(b"\x1b[31m-1\x1b[m\r\n" + evil)
+    assert shown.startswith(b"\x1b[31m-1\x1b[m\r\n+")
+    assert not re.search(rb"[\x00-\x08\x0b-\x1f\x9b]", shown.partition(b"\n")[2])
 
 
 def test_who_merges_by_a_save_of_their_own_is_not_taken_for_the_other(tmp_path: Path) -> None:
@@ -290,7 +318,7 @@ def test_keeping_both_makes_an_ordinary_file_of_the_copy(place: Path, repository
     assert (place / "intro.tex").read_text() == "laptop\n"
     assert (place / "intro-20260921-2.tex").read_text() == "desktop\nand more\n"
     commit(place, {}, "settled")
-    assert copies(repository) == []
+    assert list(originals(repository)) == []
 
 
 def test_a_conflict_is_settled_by_the_name_of_its_copy_from_another_directory(
@@ -298,6 +326,42 @@ def test_a_conflict_is_settled_by_the_name_of_its_copy_from_another_directory(
 ) -> None:
     assert conflicts(place / "d", "--keep=other", f"../{copy}").returncode == 0
     assert (place / "intro.tex").read_text() == "desktop\nand more\n"
+
+
+LONG = "n" * 250 + ".txt"
+
+
+@pytest.mark.parametrize("keep", ["this", "other", "both"])
+@pytest.mark.parametrize("is_by_copy", [False, True])
+def test_a_conflict_of_a_name_that_was_cut_is_settled_on_the_file_that_has_the_name(
+    tmp_path: Path, keep: Keep, is_by_copy: bool
+) -> None:
+    place = conflicting(tmp_path / "notes", {LONG: "0\n"}, {LONG: "mine\n"}, {LONG: "theirs\n"})
+    repository = discover(str(place))
+    (listed,) = list_conflicts(repository)
+    this, other = (place / LONG).read_text(), (place / os.fsdecode(listed.copy)).read_text()
+    assert listed.path == LONG.encode()
+    assert listed.this is not None
+    settle(repository, listed.copy if is_by_copy else LONG.encode(), keep)
+    assert (place / LONG).read_text() == (other if keep == "other" else this)
+    assert sorted(contents(place).values()) == (
+        sorted([this, other]) if keep == "both" else [(place / LONG).read_text()]
+    )
+    assert conflicts(place).stdout == ""
+
+
+def test_a_copy_whose_name_was_cut_and_whose_file_is_gone_gives_no_other_file_its_content(
+    tmp_path: Path,
+) -> None:
+    place = conflicting(tmp_path / "notes", {LONG: "0\n"}, {LONG: "mine\n"}, {LONG: "theirs\n"})
+    repository = discover(str(place))
+    (copy,) = originals(repository)
+    commit(place, {LONG: None})
+    with pytest.raises(UserError, match="lost a name that was longer"):
+        settle(repository, copy, "other")
+    assert list(contents(place)) == [os.fsdecode(copy)]
+    settle(repository, copy, "both")
+    assert len(contents(place)) == 1
 
 
 def test_of_several_copies_one_must_be_named_to_be_kept(place: Path, copy: str) -> None:

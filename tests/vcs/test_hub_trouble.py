@@ -154,6 +154,42 @@ def test_a_branch_that_was_deleted_in_the_hub_is_made_again(
     assert contents(work).keys() == {"a.txt", "b.txt", "mine.txt"}
 
 
+@pytest.mark.parametrize("stale", ["refs/remotes/origin/main/x", "refs/remotes/origin/main/x/y"])
+def test_a_reference_that_is_left_of_another_branch_is_held_until_it_is_pruned(
+    pair: tuple[Path, Path, Path], driver: GitDriver, stale: str
+) -> None:
+    _, near, work = pair
+    git(work, "update-ref", "-d", "refs/remotes/origin/main")
+    git(work, "update-ref", stale, "HEAD")
+    commit(near, {"a.txt": "new\n"})
+    git(near, "push", "-q")
+    with pytest.raises(Held) as held:
+        driver.fetch()
+    assert held.value.kind is HeldKind.REPOSITORY
+    assert stale in held.value.reason
+    assert held.value.remedy == "git remote prune origin"
+    git(work, *held.value.remedy.split(" ")[1:])
+    assert driver.fetch() == head(near)
+
+
+def test_a_hub_that_was_made_anew_with_another_hash_algorithm_is_held(
+    pair: tuple[Path, Path, Path], driver: GitDriver, tmp_path: Path
+) -> None:
+    hub, _, work = pair
+    shutil.rmtree(hub)
+    git(tmp_path, "init", "-q", "--bare", "--object-format=sha256", "-b", "main", str(hub))
+    write(work, {"a.txt": "mine\n"})
+    with pytest.raises(Held, match="another hash algorithm") as pushing:
+        sync(driver)
+    other = tmp_path / "other"
+    git(tmp_path, "init", "-q", "--object-format=sha256", str(other))
+    commit(other, {"a.txt": "theirs\n"})
+    git(other, "push", "-q", str(hub), "HEAD:main")
+    with pytest.raises(Held, match="another hash algorithm") as fetching:
+        sync(driver)
+    assert pushing.value.kind is fetching.value.kind is HeldKind.REFUSED
+
+
 # Locks
 
 

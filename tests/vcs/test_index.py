@@ -91,7 +91,7 @@ def test_flags_of_the_other_entries_and_of_the_changed_one_stay(
     git(place, "update-index", "--skip-worktree", "a.txt")
     git(place, "update-index", "--assume-unchanged", "c.txt")
     entry, _ = commit_of(place, "a.txt", "from elsewhere\n")
-    prepared = index.prepare(repository, [entry], skip_worktree=[b"a.txt"])
+    prepared = index.prepare(repository, [entry], skipped=[b"a.txt"])
     assert index.tags(index.with_index(repository, prepared.path)) == {b"a.txt": "S", b"c.txt": "h"}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git.conflict_names import NAME_LIMIT_BYTES, conflict_name, original_name
+from autosync_vcs.git.conflict_names import NAME_LIMIT_BYTES, conflict_name, is_copy_of, original_name
 from autosync_vcs.git.merge import Merged, merge, merge_commit
 from autosync_vcs.git.repository import Repository, discover
 from tests.helpers.gitbox import git, make_repository
@@ -215,6 +215,20 @@ def test_of_two_binary_files_both_stay_whole(attribute: str, place: Path, reposi
     assert blobs == [git(place, "rev-parse", f"{commit}:f") for commit in (other, one)]
 
 
+@pytest.mark.parametrize("is_newer", [False, True])
+@pytest.mark.parametrize("inner", ["", "/d"])
+def test_attributes_on_one_side_that_are_a_directory_with_attributes_on_the_other_are_merged(
+    is_newer: bool, inner: str, place: Path, repository: Repository
+) -> None:
+    directory = f".gitattributes{inner}"
+    base: Tree = {f"{directory}/.gitattributes": "x\n", f"{directory}/x": "0\n", "f": "0\n"}
+    file: Tree = {**dict.fromkeys(base), ".gitattributes": "f -merge\n", "f": "1\n"}
+    below: Tree = {f"{directory}/x": "2\n", "f": "2\n"}
+    sides = (below, file) if is_newer else (file, below)
+    found = files(place, both_ways(repository, *fork(place, base, *sides)).tree)
+    assert {"1\n", "2\n", "f -merge\n"} <= set(found.values())
+
+
 def merged_with(place: Path, repository: Repository, one: str, other: str) -> str:
     return merge_commit(repository, one, other, both_ways(repository, one, other).tree)
 
@@ -340,6 +354,14 @@ def test_long_names_are_cut_but_not_the_suffix_nor_within_a_letter() -> None:
     assert name.endswith(b".conflict-19700101-01234567.txt")
     assert len(name.removeprefix(b"d/")) <= NAME_LIMIT_BYTES
     name.decode()
+
+
+@pytest.mark.parametrize("name", [b"\x80" * 255, b"d/" + b"\xbf" * 251 + b".txt", b"\xe4" * 255])
+def test_the_copy_of_a_long_name_that_is_no_text_is_known_as_one(name: bytes) -> None:
+    copy = conflict_name(name, 0, "0123456789" * 4)
+    assert original_name(copy) is not None
+    assert is_copy_of(copy, name)
+    assert len(copy.removeprefix(b"d/")) <= NAME_LIMIT_BYTES
 
 
 @pytest.mark.parametrize("name", ["a\nb", "-x", "*", ":(top)x", '"q"', "ünï"])

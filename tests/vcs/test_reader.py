@@ -106,9 +106,15 @@ def test_the_host_is_read_as_git_reads_trailers(place: Path) -> None:
         ("a\n\ntext\n\nautosync-host: b c\nOther: x", "b c"),
         ("Autosync-Host: title", None),
         ("a", None),
+        ("a\n\nAutosync-Host: evil\x1b]0;pwned\x07\u202e", "evil ]0;pwned"),
+        ("a\n\nAutosync-Host: " + "x" * 500, "x" * 64),
     ):
         git(place, "commit", "-q", "--allow-empty", "-m", message)
         assert origin(repository, reader, before, head(place)).host == host
+        told = head(place)
+        empty = git(place, "commit-tree", "-p", told, "-p", before, "-m", "merge", "HEAD^{tree}")
+        if host is not None:
+            assert origin(repository, reader, before, empty).host == host
     reader.close()
 
 
