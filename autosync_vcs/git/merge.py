@@ -94,7 +94,7 @@ def merge_commit(repository: Repository, one: str, other: str, tree: str) -> str
     """Make the commit of a merge: the same id wherever it is made."""
     one, other = sorted((one, other))
     git = neutral(repository)
-    newest = max(int(line) for line in git.line("show", "-s", "--format=%ct", one, other).split("\n"))
+    newest = max(_committed_at(git, commit) for commit in (one, other))
     date = f"@{newest} +0000"
     environment = {
         f"GIT_{who}_{what}": value
@@ -176,7 +176,7 @@ def _attributes(git: Git, one: str, other: str, paths: Iterable[bytes]) -> Itera
 
 
 def _committed_at(git: Git, commit: str) -> int:
-    return int(git.line("show", "-s", "--format=%ct", commit))
+    return int(git.line("show", "-s", "--format=%ct", commit) or "0")  # old importers left it out
 
 
 def _overlooked(git: Git, one: str, other: str, outcome: _Outcome) -> dict[bytes, dict[int, Entry]]:

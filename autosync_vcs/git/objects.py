@@ -260,7 +260,8 @@ def parse_tree(content: bytes, id_size: int) -> Tree:
         space = content.index(b" ", at)
         end = content.index(b"\0", space)
         oid = content[end + 1 : end + 1 + id_size].hex()
-        tree[content[space + 1 : end]] = Leaf(content[at:space].decode(), oid)
+        mode = content[at:space].lstrip(b"0")  # that of a directory has a zero before it in old trees
+        tree[content[space + 1 : end]] = Leaf(mode.decode(), oid)
         at = end + 1 + id_size
     return tree
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from autosync_common.errors import UserError
 from autosync_vcs.driver import Held, HeldKind, Offline, Rejected
-from autosync_vcs.git import lean, refusals, transfer
+from autosync_vcs.git import acceptance, lean, refusals, transfer
 from autosync_vcs.git.half_packs import HalfPacks
 from autosync_vcs.git.mover import Mover
 from autosync_vcs.git.objects import HelperDied
@@ -265,7 +265,7 @@ class Remote:
             self._ssh = Ssh(git, at, self._runtime_directory)
             if self._ssh.command is not None:
                 environment["GIT_SSH_COMMAND"] = self._ssh.command
-        self._git = git.varied(settings=("fetch.fsckObjects=true",), environment=environment)
+        self._git = git.varied(settings=acceptance.SETTINGS, environment=environment)
 
     def _meaning(self, failure: GitFailed, at: refusals.Place) -> Exception:
         return self._explained(refusals.of_failure(failure.stderr, at), at)
