@@ -5,10 +5,10 @@ the hub has that commit, which is for ever: so what git itself commits without a
 importers and old versions of git wrote. Each of these ids was looked at for what it could do to us.
 
 An error stays: names that lead elsewhere (hasDotgit, hasDotdot, hasDot, fullPathname, emptyName), trees
-that no git makes (duplicateEntries, treeNotSorted, nullSha1), a linked ``.gitmodules`` and names, paths, URLs
-and commands in one that only an attacker writes (gitmodulesSymlink, -Name, -Path, -Url, -Update; -Large, since
-such a one cannot be looked at), what hides in a commit (nulInCommit, nulInHeader), times that no clock
-tells (badDate, badDateOverflow), and whatever makes no object of it at all.
+that no git makes (duplicateEntries, treeNotSorted, nullSha1), a linked ``.gitmodules`` and names, paths,
+URLs and commands in one that only an attacker writes (gitmodulesSymlink, -Name, -Path, -Url, -Update; and
+-Large, since such a one cannot be looked at), what hides in a commit (nulInCommit, nulInHeader), times that
+no clock tells (badDate, badDateOverflow), and whatever makes no object of it at all.
 
 A git that does not know one of these ids says so, and goes on. In a partial clone git 2.39 takes none of
 them.
