@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -94,6 +95,29 @@ def test_a_save_that_races_a_rule_of_the_other_host_keeps_its_own_back(hosts: Ho
     hosts.settle()
     assert {"*.o", "one.key", "other.key"} == set(lines(hosts.other, ".gitignore"))
     assert not hosts.was_published("SECRET")
+
+
+@pytest.mark.parametrize("became", ["file", "link"])
+@pytest.mark.parametrize("name", [".gitattributes", ".gitignore", "deeper/.gitattributes"])
+def test_a_change_below_a_directory_with_rules_that_became_something_else_here_arrives(
+    hosts: Hosts, became: str, name: str
+) -> None:
+    path = str(Path(name).parent / "x").removeprefix("./")
+    hosts.begin({f"d/{path}": "1\n", f"d/{name}": "*.c text\n"})
+    shutil.move(hosts.other / "d", hosts.other / "dd")
+    if became == "file":
+        write(hosts.other, {"d": "now a file\n"})
+    else:
+        (hosts.other / "d").symlink_to("dd")
+    write(hosts.one, {f"d/{path}": "2\n"})
+    hosts.sync(0)
+    hosts.drivers[1].fetch()
+    hosts.drivers[1].integrate()
+    hosts.settle()
+    assert "2\n" in contents(hosts.one).values()
+    if became == "file":
+        assert "now a file\n" in contents(hosts.one).values()
+    assert (hosts.one / "dd" / name).read_text() == "*.c text\n"
 
 
 def test_a_filter_that_one_host_asks_for_is_not_dropped_by_a_rule_of_the_other(hosts: Hosts) -> None:
