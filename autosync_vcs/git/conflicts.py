@@ -134,7 +134,7 @@ def _brought(fields: Iterator[bytes]) -> Iterator[tuple[Version, bytes, str]]:
             yield version, next(fields, b""), words.split(b" ")[3].decode()
         elif words:
             time, _, hosts = words.decode("utf-8", "replace").partition(" ")
-            version = Version(host_of(hosts.split(",")[0]) or None, int(time))
+            version = Version(host_of(hosts.split(",")[0]) or None, int(time or "0"))
 
 
 def _lines(git: Git, mine: str, theirs: str) -> tuple[int | None, int | None]:

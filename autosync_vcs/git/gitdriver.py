@@ -17,7 +17,7 @@ from autosync_common.messages import Change
 from autosync_common.paths import runtime_directory
 from autosync_common.settings import VcsConfig
 from autosync_vcs.driver import Committed, Conflict, Held, HeldKind, Integrated, Plan, Rejected, Standing
-from autosync_vcs.git import incoming
+from autosync_vcs.git import forced, incoming
 from autosync_vcs.git.apply import Apply, recover, revisit
 from autosync_vcs.git.copies import Copies
 from autosync_vcs.git.distances import Distances
@@ -163,6 +163,9 @@ class GitDriver:
             if self._ready() is None and not dry_run:
                 self._sharing.note_beginning()  # before: the network half may ask at any moment
             returned, notes = (frozenset[bytes](), ()) if dry_run else self._revisited()
+            if not dry_run and forced.any_noted(self.repository):
+                self._snapshots.land()
+                returned |= forced.enter(self.repository)
             if paths is not None:
                 paths = {*paths, *returned}
             done = self._snapshots.commit(paths, settle_s=settle_s, dry_run=dry_run, land=land)

@@ -12,7 +12,8 @@ conflict markers in a file.
 
 Attributes are those of the two commits (of the newer one where they differ): ``binary`` and ``-merge`` make
 a conflict of every change on both sides, ``merge=union`` keeps the lines of both. A merge driver of the
-user's own is not run, since another host may not have it: such files are merged as text.
+user's own is not run, since another host may not have it: such files are merged as text. Files of rules are
+merged so that no rule is lost (see rules.py).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from autosync_vcs.git.neutral_trees import NeutralTrees
 from autosync_vcs.git.objects import Leaf
 from autosync_vcs.git.process import Git, GitFailed
 from autosync_vcs.git.repository import Repository
+from autosync_vcs.git.rules import are_rules, joined, with_defaults
 from autosync_vcs.git.trees import build
 
 IDENTITY = "autosync"
@@ -71,7 +73,7 @@ def merge(repository: Repository, one: str, other: str, *, allow_unrelated: bool
     Raises ``Held`` (UNRELATED) where they have no common ancestor, unless that is allowed.
     """
     one, other = sorted((one, other))
-    git = neutral(repository)
+    git = with_defaults(neutral(repository), repository)
     options = ("--allow-unrelated-histories",) if allow_unrelated else ()
     try:
         outcome = _merge_tree(git, one, other, options)
@@ -94,7 +96,7 @@ def merge_commit(repository: Repository, one: str, other: str, tree: str) -> str
     """Make the commit of a merge: the same id wherever it is made."""
     one, other = sorted((one, other))
     git = neutral(repository)
-    newest = max(int(line) for line in git.line("show", "-s", "--format=%ct", one, other).split("\n"))
+    newest = max(_committed_at(git, commit) for commit in (one, other))
     date = f"@{newest} +0000"
     environment = {
         f"GIT_{who}_{what}": value
@@ -182,7 +184,7 @@ def _is_below(name: bytes, files: Collection[bytes]) -> bool:
 
 
 def _committed_at(git: Git, commit: str) -> int:
-    return int(git.line("show", "-s", "--format=%ct", commit))
+    return int(git.line("show", "-s", "--format=%ct", commit) or "0")  # old importers left it out
 
 
 def _overlooked(git: Git, one: str, other: str, outcome: _Outcome) -> dict[bytes, dict[int, Entry]]:
@@ -235,7 +237,7 @@ def _resolved(git: Git, trees: NeutralTrees, one: str, other: str, outcome: _Out
         }
         winner, lost = _judged(claims, stages.get(1), is_directory=occupied.get(path, ("",))[0] == "tree")
         if winner:
-            result[path] = winner
+            result[path] = _with_rules_of_all(git, path, winner, lost)
         losers += [(path, claim) for claim in lost if claim.entry.mode != _GITLINK]
         if lost:
             conflicts[path] = []
@@ -283,6 +285,14 @@ def _judged(
         mode = _mode(claims[2].entry.mode, claims[3].entry.mode, base)
         ranked = [Claim(claim.changed_at, Entry(mode, claim.entry.oid)) for claim in ranked]
     return ranked[0].entry, [claim for claim in ranked[1:] if claim.entry != ranked[0].entry]
+
+
+def _with_rules_of_all(git: Git, path: bytes, winner: Entry, lost: Collection[Claim]) -> Entry:
+    """Give the version that has the name; it has no rule less than another one, see rules.py."""
+    for claim in lost:
+        if are_rules(path) and winner.mode in _REGULAR and claim.entry.mode in _REGULAR:
+            winner = Entry(winner.mode, joined(git, winner.oid, claim.entry.oid))
+    return winner
 
 
 def _mode(one: str, other: str, base: Entry | None) -> str:

@@ -58,9 +58,7 @@ class Racing:
         base = {step.path: step.old for step in raced if step.old}
         coming = {step.path: step.new for step in raced if step.new}
         attributes = checkout.attributes_of(repository, self._source, {*names, *coming})
-        attributes = {
-            path: entry for path, entry in attributes.items() if path not in {*base, *local, *coming}
-        }
+        attributes = _beside(attributes, {*base, *local, *coming})
         git = neutral(repository)
         root = _commit(git, _without_collisions(base) | attributes, 0)
         came_at = int(git.line("show", "-s", "--format=%at", self._source) or "0")
@@ -124,6 +122,18 @@ def _without_collisions(entries: Mapping[bytes, Entry]) -> dict[bytes, Entry]:
         path: entry
         for path, entry in entries.items()
         if not any(above.rstrip(b"/") in entries for above in parents(path))
+    }
+
+
+def _beside(entries: Mapping[bytes, Entry], others: Collection[bytes]) -> dict[bytes, Entry]:
+    """Leave out what is one of the others, or above or below one: git would drop one of the two."""
+    names = {*others}
+    directories = {above.rstrip(b"/") for path in others for above in parents(path)}
+    return {
+        path: entry
+        for path, entry in entries.items()
+        if path not in directories
+        and names.isdisjoint((path, *(above.rstrip(b"/") for above in parents(path))))
     }
 
 

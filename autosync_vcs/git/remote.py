@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from autosync_common.errors import UserError
 from autosync_vcs.driver import Held, HeldKind, Offline, Rejected
-from autosync_vcs.git import direct_push, lean, refusals, transfer
+from autosync_vcs.git import acceptance, direct_push, lean, refusals, transfer
 from autosync_vcs.git.direct_push import DirectPush
 from autosync_vcs.git.distances import Distances
 from autosync_vcs.git.half_packs import HalfPacks
@@ -318,7 +318,7 @@ class Remote:
             self._ssh = Ssh(git, at, self._runtime_directory)
             if self._ssh.command is not None:
                 environment["GIT_SSH_COMMAND"] = self._ssh.command
-        self._git = git.varied(settings=("fetch.fsckObjects=true",), environment=environment)
+        self._git = git.varied(settings=acceptance.SETTINGS, environment=environment)
 
     def _meaning(self, failure: GitFailed, at: refusals.Place) -> Exception:
         return self._explained(refusals.of_failure(failure.stderr, at), at)

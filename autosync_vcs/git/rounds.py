@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autosync_vcs.crash import crash_point
+from autosync_vcs.git import forced
 from autosync_vcs.git.applied import Result
 from autosync_vcs.git.journal import Journal, Step
 from autosync_vcs.git.races import Racing
@@ -44,6 +45,7 @@ class Rounds:
             result.conflicts += merged.conflicts
             result.kept += merged.kept
             result.dirty |= {step.path for step in (*raced, *merged.steps)}
+            forced.note(self._repository, (copy for each in merged.conflicts for copy in each.copies))
             ready = Ready(self._repository, number, merged.steps, self._journal.new, self._writer)
             ready.prepare()
             self._journal.rounds.append(ready.planned())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 
 from autosync_vcs.git import checkout
@@ -54,6 +54,11 @@ def is_ignored(repository: Repository, path: bytes, local: Local) -> bool:
         for name in (*names, *(link for link in below if os.path.islink(os.path.join(above, link))))
     ]
     return len(_ignored(repository.git(), paths)) == len(paths)
+
+
+def ignored(repository: Repository, paths: Collection[bytes]) -> set[bytes]:
+    """Give those of the paths that the rules in the working copy ignore, tracked or not."""
+    return _ignored(repository.git(), paths) if paths else set()
 
 
 def ignored_by(repository: Repository, rules: Mapping[bytes, Entry], paths: list[bytes]) -> set[bytes]:

@@ -53,7 +53,8 @@ def coming(elsewhere: Path, place: Path, files: Files = {}) -> str:  # noqa: B00
 def applied(repository: Repository, place: Path, new: str) -> Applied:
     result = apply(repository, head(place), new)
     assert head(place) == new
-    assert sorted(os.listdir(place / ".git" / "autosync")) in (["neutral.git"], ["kept", "neutral.git"])
+    left = {*os.listdir(place / ".git" / "autosync")}
+    assert {"neutral.git"} <= left <= {"neutral.git", "kept", "forced.json"}
     assert not (place / ".git" / "index.lock").exists()
     return result
 
