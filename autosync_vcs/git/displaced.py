@@ -7,7 +7,6 @@ waits in displaced/. If it changes there, that is a save: it gets its name back,
 from __future__ import annotations
 
 import base64
-import errno
 import json
 import os
 import secrets
@@ -19,14 +18,12 @@ from dataclasses import dataclass, field
 from autosync_vcs.crash import crash_point
 from autosync_vcs.git.applied import Displaced
 from autosync_vcs.git.checkout import Places, make
+from autosync_vcs.git.dropping import judged
 from autosync_vcs.git.journal import Step, pack_step, unpack_step
 from autosync_vcs.git.kept import keep
-from autosync_vcs.git.look import Local, file_id, look
+from autosync_vcs.git.look import Local, look, look_below
 from autosync_vcs.git.repository import Repository
-from autosync_vcs.git.swap import directory, exchange, is_being_written, move
-
-BLIND_WAIT_S = 300.0
-"""How long a file waits where the system cannot tell who is writing to it."""
+from autosync_vcs.git.swap import directory, exchange, move
 
 
 @dataclass(slots=True)
@@ -45,8 +42,9 @@ class Returned:
 def settle(repository: Repository, displaced: Iterable[Displaced]) -> None:
     """Move what may still be written to out of its stage; the rest may be removed with the stage."""
     for each in displaced:
-        if not _is_done(repository, each, since=time.time()):
-            _let_wait(repository, each)
+        with judged(each.file, each.expected, repository.object_format, since=time.time()) as done:
+            if not done:
+                _let_wait(repository, each)
 
 
 def waiting(repository: Repository) -> bool:
@@ -61,7 +59,7 @@ def revisit(repository: Repository) -> Returned:
         if not os.path.lexists(displaced.file) or _dropped(repository, displaced, since=since):
             os.unlink(record)
             continue
-        found = _look(repository, displaced)
+        found = look_below(*os.path.split(displaced.file), repository.object_format)
         if found is None or found.raw in ("", displaced.expected):
             continue
         returned.records.append(record)
@@ -117,34 +115,11 @@ def forget(repository: Repository, returned: Returned) -> None:
 
 def _dropped(repository: Repository, displaced: Displaced, *, since: float) -> bool:
     """Remove a file if it may be removed."""
-    if not _is_done(repository, displaced, since=since):
-        return False
-    with suppress(FileNotFoundError):
-        os.unlink(displaced.file)
-    return True
-
-
-def _is_done(repository: Repository, displaced: Displaced, *, since: float) -> bool:
-    """Tell whether a file holds what it held and nobody can change that any more."""
-    try:
-        fd = os.open(displaced.file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return True
-    except OSError as error:
-        return error.errno == errno.ELOOP  # a link: nobody writes to those
-    try:
-        written = is_being_written(fd)
-        if written or (written is None and time.time() - since < BLIND_WAIT_S):
-            return False
-        return file_id(fd, repository.object_format) == displaced.expected
-    finally:
-        os.close(fd)
-
-
-def _look(repository: Repository, displaced: Displaced) -> Local | None:
-    here, name = os.path.split(displaced.file)
-    with directory(here, b"") as stage:
-        return look(stage, name, repository.object_format)
+    with judged(displaced.file, displaced.expected, repository.object_format, since=since) as done:
+        if done:
+            with suppress(FileNotFoundError):
+                os.unlink(displaced.file)
+        return done
 
 
 def _let_wait(repository: Repository, displaced: Displaced) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from autosync_vcs.git import displaced
 from autosync_vcs.git.applied import Displaced
 from autosync_vcs.git.journal import Planned
-from autosync_vcs.git.look import DIRECTORY, look
+from autosync_vcs.git.look import DIRECTORY, look_below
 from autosync_vcs.git.repository import Repository
-from autosync_vcs.git.swap import directory
 
 
 def left_over(
@@ -23,11 +21,7 @@ def left_over(
     found = []
     for part in (b"new", b"old"):
         file = os.path.join(planned.place, b"%d" % number, part, planned.step.path)
-        try:
-            with directory(os.path.dirname(file), b"") as stage:
-                local = look(stage, os.path.basename(file), repository.object_format)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
+        local = look_below(*os.path.split(file), repository.object_format)
         if local is None or (planned.staged and local.raw == planned.staged):
             continue
         if local.mode == DIRECTORY and planned.step.path in inner:
@@ -42,11 +36,5 @@ def left_over(
 
 def holds(repository: Repository, planned: Planned) -> bool:
     """Tell whether a path still, or again, holds the save that was about to be merged."""
-    path = planned.step.path
-    with (
-        contextlib.suppress(FileNotFoundError, NotADirectoryError),
-        directory(repository.top, os.path.dirname(path)) as parent,
-    ):
-        local = look(parent, os.path.basename(path), repository.object_format)
-        return local is not None and planned.believed != "" and local.raw == planned.believed
-    return False
+    local = look_below(repository.top, planned.step.path, repository.object_format)
+    return local is not None and planned.believed != "" and local.raw == planned.believed

@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from autosync_vcs.git.swap import directory
+
 DIRECTORY = "040000"
 OTHER = "other"
 UNKNOWN = ""
@@ -56,13 +58,13 @@ def local_of(seen: os.stat_result, raw: str, now: int) -> Local:
     return Local("100755" if seen.st_mode & stat.S_IXUSR else "100644", raw, signature(seen), now)
 
 
-def look(directory: int, name: bytes, object_format: str = "sha1") -> Local | None:
+def look(parent: int, name: bytes, object_format: str = "sha1") -> Local | None:
     """Look at one name in an open directory; None where there is nothing. Links are not followed."""
     try:
-        seen = os.lstat(name, dir_fd=directory)
+        seen = os.lstat(name, dir_fd=parent)
         now = time.time_ns()
         if stat.S_ISLNK(seen.st_mode):
-            target = os.readlink(name, dir_fd=directory)
+            target = os.readlink(name, dir_fd=parent)
             return Local("120000", blob_id(target, object_format), signature(seen), now)
         if stat.S_ISDIR(seen.st_mode):
             return Local(DIRECTORY, UNKNOWN, signature(seen), now)
@@ -70,7 +72,7 @@ def look(directory: int, name: bytes, object_format: str = "sha1") -> Local | No
             return Local(OTHER, UNKNOWN, signature(seen), now)
         mode = "100755" if seen.st_mode & stat.S_IXUSR else "100644"
         try:
-            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
         except PermissionError:
             return Local(mode, UNKNOWN, signature(seen), now)
     except FileNotFoundError:
@@ -81,10 +83,19 @@ def look(directory: int, name: bytes, object_format: str = "sha1") -> Local | No
         os.close(fd)
 
 
-def unchanged(local: Local, directory: int, name: bytes) -> bool:
+def look_below(top: bytes, path: bytes, object_format: str = "sha1") -> Local | None:
+    """Look at a path below a directory; None where there is nothing, or a link leads there."""
+    try:
+        with directory(top, os.path.dirname(path)) as parent:
+            return look(parent, os.path.basename(path), object_format)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def unchanged(local: Local, parent: int, name: bytes) -> bool:
     """Tell, without reading a large file again, whether it still holds what was seen."""
     try:
-        now = signature(os.lstat(name, dir_fd=directory))
+        now = signature(os.lstat(name, dir_fd=parent))
     except FileNotFoundError:
         return False
     settled = local.signature.mtime_ns < local.seen_ns - SETTLED_NS

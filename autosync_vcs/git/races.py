@@ -17,12 +17,11 @@ from autosync_vcs.git.entries import Entry, differences, parents
 from autosync_vcs.git.journal import Step
 from autosync_vcs.git.kept import keep
 from autosync_vcs.git.last_changes import last_changes
-from autosync_vcs.git.look import Local, look
+from autosync_vcs.git.look import look_below
 from autosync_vcs.git.merge import merge
 from autosync_vcs.git.neutral import neutral
 from autosync_vcs.git.process import Git
 from autosync_vcs.git.repository import Repository
-from autosync_vcs.git.swap import directory
 from autosync_vcs.git.verdicts import clean_entries, is_ignored
 
 _NOBODY = {"NAME": "autosync", "EMAIL": "autosync@localhost"}
@@ -87,16 +86,8 @@ class Racing:
 
 
 def _is_file(repository: Repository, path: bytes) -> bool:
-    local = _look(repository, path)
+    local = look_below(repository.top, path, repository.object_format)
     return local is not None and local.mode in ("100644", "100755", "120000")
-
-
-def _look(repository: Repository, path: bytes) -> Local | None:
-    try:
-        with directory(repository.top, os.path.dirname(path)) as parent:
-            return look(parent, os.path.basename(path), repository.object_format)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
 
 
 def _blockers(repository: Repository, raced: Iterable[Step], kept: list[bytes]) -> set[bytes]:
@@ -105,7 +96,7 @@ def _blockers(repository: Repository, raced: Iterable[Step], kept: list[bytes]) 
     for above in {above.rstrip(b"/") for step in raced if step.new for above in parents(step.path)}:
         if not _is_file(repository, above):
             continue
-        local = _look(repository, above)
+        local = look_below(repository.top, above, repository.object_format)
         if local and is_ignored(repository, above, local):
             keep(repository, os.path.join(repository.top, above), above)
             kept.append(above)

@@ -24,13 +24,14 @@ from autosync_vcs.crash import crash_point
 from autosync_vcs.git.checkout import Places, make
 from autosync_vcs.git.conflict_names import ordinary_names, original_name
 from autosync_vcs.git.conflicts import copies
+from autosync_vcs.git.dropping import judged
 from autosync_vcs.git.entries import lookup
-from autosync_vcs.git.look import Signature, signature
+from autosync_vcs.git.look import DIRECTORY, look_below, signature
 from autosync_vcs.git.neutral import neutral
 from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.repository import Repository, head
-from autosync_vcs.git.settling_note import Note, only_one
-from autosync_vcs.git.swap import directory, exchange, is_being_written, move
+from autosync_vcs.git.settling_note import Note, Seen, only_one
+from autosync_vcs.git.swap import directory, exchange, move
 
 Keep = Literal["this", "other", "both"]
 
@@ -55,6 +56,9 @@ def settle(repository: Repository, name: bytes, keep: Keep) -> list[Settled]:
         _finish(repository)
         path, chosen = _chosen(repository, name, keep)
         seen = _committed(repository, [*chosen, *([path] if keep == "other" else ())])
+        for copy in chosen:
+            if copy not in seen:
+                raise _no_file(copy)
         return [_settle(repository, path, copy, keep, seen) for copy in chosen]
 
 
@@ -79,14 +83,13 @@ def _chosen(repository: Repository, name: bytes, keep: Keep) -> tuple[bytes, lis
     return original_name(chosen[0]) or name, chosen
 
 
-def _committed(repository: Repository, names: Iterable[bytes]) -> Mapping[bytes, Signature]:
+def _committed(repository: Repository, names: Iterable[bytes]) -> Mapping[bytes, Seen]:
     """Give how the files look that are there. Raises ``TemporaryError`` unless HEAD has what they hold."""
     seen = {}
     for name in names:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            found = os.lstat(os.path.join(repository.top, name))
-            if not stat.S_ISDIR(found.st_mode):
-                seen[name] = signature(found)
+        local = look_below(repository.top, name, repository.object_format)
+        if local is not None and local.mode != DIRECTORY:
+            seen[name] = Seen(local.signature, local.raw)
     now = _blobs(repository, seen)
     there = lookup(neutral(repository), head(repository).id or "", seen)
     for name in seen:
@@ -100,6 +103,14 @@ def _unsaved(name: bytes) -> TemporaryError:
         os.fsdecode(name),
         "was saved and is not committed yet; nothing was changed",
         "`autosync sync` first",
+    )
+
+
+def _no_file(copy: bytes) -> TemporaryError:
+    return TemporaryError(
+        os.fsdecode(copy),
+        "is no file any more; nothing was changed",
+        "`autosync sync` commits that",
     )
 
 
@@ -117,7 +128,7 @@ def _blobs(repository: Repository, names: Iterable[bytes]) -> dict[bytes, str]:
 
 
 def _settle(
-    repository: Repository, path: bytes, copy: bytes, keep: Keep, seen: Mapping[bytes, Signature]
+    repository: Repository, path: bytes, copy: bytes, keep: Keep, seen: Mapping[bytes, Seen]
 ) -> Settled:
     with directory(repository.top, os.path.dirname(copy)) as parent:
         if keep == "both":
@@ -154,15 +165,15 @@ def _replace(repository: Repository, parent: int, note: Note) -> None:
         except FileExistsError:
             raise UserError(os.fsdecode(note.path), "is a directory now", "keep this, or both") from None
         return
-    if stat.S_ISREG(note.file.mode) and stat.S_ISREG(note.other.mode):
-        os.chmod(here, stat.S_IMODE(note.file.mode), dir_fd=parent)
+    if stat.S_ISREG(note.file.look.mode) and stat.S_ISREG(note.other.look.mode):
+        os.chmod(here, stat.S_IMODE(note.file.look.mode), dir_fd=parent)
         crash_point("settling: as readable as the other")
     exchange(parent, here, parent, there)
     crash_point("settling: exchanged")
     _drop_exchanged(repository, parent, note, note.file)
 
 
-def _drop_exchanged(repository: Repository, parent: int, note: Note, expected: Signature) -> None:
+def _drop_exchanged(repository: Repository, parent: int, note: Note, expected: Seen) -> None:
     try:
         _drop(repository, parent, note, expected)
     except BaseException:
@@ -170,27 +181,26 @@ def _drop_exchanged(repository: Repository, parent: int, note: Note, expected: S
         raise
 
 
-def _drop(repository: Repository, parent: int, note: Note, expected: Signature) -> None:
+def _drop(repository: Repository, parent: int, note: Note, expected: Seen) -> None:
     """Remove the file that has the copy's name if it is as it was seen, by way of kept/.
 
     Raises ``TemporaryError`` where it is not.
     """
     here = os.path.basename(note.copy)
-    if signature(os.lstat(here, dir_fd=parent)) != expected:
+    if signature(os.lstat(here, dir_fd=parent)) != expected.look:
         raise _unsaved(note.copy)
     make(repository, note.place)
     with directory(note.place, b"") as away:
         move(parent, here, away, here)
     crash_point("settling: taken out")
-    _judge(parent, note, expected)
+    _judge(repository, parent, note, expected)
 
 
-def _judge(parent: int, note: Note, expected: Signature) -> None:
+def _judge(repository: Repository, parent: int, note: Note, expected: Seen) -> None:
     """Remove what was taken out if it is as it was seen; else give it its name back."""
     here = os.path.basename(note.copy)
     aside = os.path.join(note.place, here)
-    if _is_still(aside, expected):
-        os.unlink(aside)
+    if _dropped(repository, aside, expected):
         crash_point("settling: dropped")
         os.rmdir(note.place)
         return
@@ -205,6 +215,17 @@ def _judge(parent: int, note: Note, expected: Signature) -> None:
     raise _unsaved(note.copy)
 
 
+def _dropped(repository: Repository, aside: bytes, expected: Seen) -> bool:
+    """Remove a file that nobody can find any more if it is as it was seen, and nobody can write to it."""
+    if signature(os.lstat(aside)) != expected.look:
+        return False
+    long_ago = 0.0  # where it cannot be known who writes, a person does not wait for that
+    with judged(aside, expected.raw, repository.object_format, since=long_ago) as done:
+        if done:
+            os.unlink(aside)
+        return done
+
+
 def _finish(repository: Repository) -> None:
     """Finish a settling that was killed; one that had not begun to change names is undone."""
     note = Note.read(repository)
@@ -216,24 +237,13 @@ def _finish(repository: Repository) -> None:
     ):
         here, going = os.path.basename(note.copy), note.file or note.other
         if os.path.lexists(os.path.join(note.place, here)):
-            _judge(parent, note, going)
+            _judge(repository, parent, note, going)
         elif note.file is not None:
             now = signature(os.lstat(here, dir_fd=parent))
-            if now.inode == note.file.inode:
+            if now.inode == note.file.look.inode:
                 _drop_exchanged(repository, parent, note, note.file)
-            elif now.inode == note.other.inode and stat.S_ISREG(now.mode):
-                os.chmod(here, stat.S_IMODE(note.other.mode), dir_fd=parent)
+            elif now.inode == note.other.look.inode and stat.S_ISREG(now.mode):
+                os.chmod(here, stat.S_IMODE(note.other.look.mode), dir_fd=parent)
     with suppress(OSError):
         os.rmdir(note.place)  # where something is in it, it is kept
     Note.drop(repository)
-
-
-def _is_still(file: bytes, expected: Signature) -> bool:
-    """Tell whether a file that nobody can find any more is as it was seen, and nobody writes to it."""
-    if stat.S_ISLNK(os.lstat(file).st_mode):
-        return signature(os.lstat(file)) == expected
-    fd = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        return is_being_written(fd) is not True and signature(os.fstat(fd)) == expected
-    finally:
-        os.close(fd)

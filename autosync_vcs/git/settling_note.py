@@ -9,10 +9,17 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from autosync_vcs.git.look import Signature
 from autosync_vcs.git.repository import Repository
+
+
+class Seen(NamedTuple):
+    """What a file looked like, and the id of its content as it is."""
+
+    look: Signature
+    raw: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +28,8 @@ class Note:
 
     path: bytes
     copy: bytes
-    file: Signature | None
-    other: Signature
+    file: Seen | None
+    other: Seen
     place: bytes
     """The directory to which what is to go is taken out first, for nothing else."""
 
@@ -45,12 +52,15 @@ class Note:
         """Give what was under way, None where nothing was."""
         try:
             with open(_path(repository), encoding="ascii") as file:
-                fields: dict[str, Any] = json.load(file)
-        except (FileNotFoundError, ValueError):
+                return cls._unpacked(json.load(file))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):  # torn, or of another version
             return None
+
+    @classmethod
+    def _unpacked(cls, fields: dict[str, Any]) -> Note:
         path, copy, place = (base64.b64decode(fields[name]) for name in ("path", "copy", "place"))
-        seen = Signature(*fields["file"]) if fields["file"] else None
-        return cls(path, copy, seen, Signature(*fields["other"]), place)
+        file = _seen(*fields["file"]) if fields["file"] else None
+        return cls(path, copy, file, _seen(*fields["other"]), place)
 
     @staticmethod
     def drop(repository: Repository) -> None:
@@ -72,6 +82,10 @@ def only_one(repository: Repository, *, wait: bool = True) -> Iterator[bool]:
             yield True
     finally:
         os.close(fd)
+
+
+def _seen(look: list[int], raw: str) -> Seen:
+    return Seen(Signature(*look), raw)
 
 
 def _path(repository: Repository) -> bytes:

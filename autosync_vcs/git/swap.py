@@ -110,6 +110,14 @@ def is_being_written(fd: int) -> bool | None:
     return False
 
 
+def is_waited_for(fd: int) -> bool:
+    """Tell whether anybody has begun to open for writing what ``is_being_written`` leased.
+
+    They wait until ``fd`` is closed, though not longer than /proc/sys/fs/lease-break-time says.
+    """
+    return fcntl.fcntl(fd, fcntl.F_GETLEASE) != fcntl.F_RDLCK
+
+
 def sync_file_system(path: bytes) -> None:
     """Write all that is pending on a file system to the disk."""
     with suppress(OSError):

@@ -12,7 +12,6 @@ import contextlib
 import os
 import random
 import shutil
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from autosync_vcs.git.gitdriver import GitDriver
 from autosync_vcs.state import State
 from tests.helpers.gitbox import clone, git, make_hub, write
 from tests.helpers.graphs import Graph
+from tests.helpers.moments import named_points
 from tests.helpers.oracle import (
     Applied,
     Committed,
@@ -393,7 +393,7 @@ class Host:
                 else:
                     self.user_does(*pick(generator))
 
-        with contextlib.ExitStack() as after, _named_points(at):
+        with contextlib.ExitStack() as after, named_points(at):
             yield
 
     # The network half
@@ -443,21 +443,3 @@ class Host:
 
     def _say(self, words: str) -> None:
         self.world.said.append(f"{self.name} {words}")
-
-
-@contextlib.contextmanager
-def _named_points(act: Callable[[str], None]) -> Iterator[None]:
-    """Call ``act`` at each point that the code names."""
-    places = [
-        module
-        for name, module in sys.modules.items()
-        if name.startswith("autosync_vcs.") and hasattr(module, "crash_point")
-    ]
-    before = [vars(module)["crash_point"] for module in places]
-    for module in places:
-        vars(module)["crash_point"] = act
-    try:
-        yield
-    finally:
-        for module, function in zip(places, before, strict=True):
-            vars(module)["crash_point"] = function

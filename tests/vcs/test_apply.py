@@ -17,7 +17,9 @@ from autosync_vcs.git.journal import Journal
 from autosync_vcs.git.names import check_names, fold
 from autosync_vcs.git.repository import Repository, discover
 from tests.helpers.disks import small_disk
+from tests.helpers.finders import found
 from tests.helpers.gitbox import Files, clone, commit, git, head, is_clean, make_repository, write
+from tests.helpers.moments import at
 
 __all__ = ["small_disk"]
 LINES = "".join(f"{number}\n" for number in range(12))
@@ -504,6 +506,49 @@ def test_a_late_write_does_not_displace_a_newer_save(
     assert late.kept == (b"a.txt",)
     assert (place / "a.txt").read_text() == "newer\n"
     assert [path.read_text() for path in (place / ".git/autosync/kept").rglob("a.txt")] == ["a\nlate\n"]
+
+
+@pytest.mark.parametrize("top", ["top\n", None], ids=["replaced", "deleted"])
+def test_what_somebody_writes_who_opens_a_file_that_had_to_go_while_it_is_compared_comes_back(
+    repository: Repository, place: Path, elsewhere: Path, top: str | None
+) -> None:
+    new = coming(elsewhere, place, {"d/e/c.txt": top and top + LINES})
+    with found(place / "d/e/c.txt") as open_it, at("dropping: compared", open_it):
+        apply(repository, head(place), new)
+    revisit(repository)
+    assert (place / "d/e/c.txt").read_text() == (top or "") + LINES + "late\n"
+    assert not Apply(repository).waiting
+
+
+def test_what_somebody_writes_who_opens_a_file_while_it_waits_no_longer_comes_back(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    with (place / "a.txt").open("r+"):
+        apply(repository, head(place), coming(elsewhere, place, {"a.txt": None}))
+    (waiting,) = (path for path in (place / ".git/autosync/displaced").iterdir() if path.suffix != ".json")
+    with found(waiting) as open_it, at("dropping: compared", open_it):
+        revisit(repository)
+    revisit(repository)
+    assert (place / "a.txt").read_text() == "a\nlate\n"
+
+
+def test_what_is_saved_to_a_deleted_file_while_its_directory_goes_is_kept(
+    repository: Repository, place: Path, elsewhere: Path
+) -> None:
+    new = coming(elsewhere, place, {"d/e/c.txt": None})
+    with (place / "d/e/c.txt").open("a") as open_file:
+
+        def save_and_remove_the_directory() -> None:
+            open_file.write("late\n")
+            open_file.flush()
+            (place / "d/e").rmdir()
+
+        with at("apply: taken out, not judged", save_and_remove_the_directory):
+            result = apply(repository, head(place), new)
+    assert result.kept == (b"d/e/c.txt",)
+    kept = (place / ".git/autosync/kept").rglob("c.txt")
+    assert [path.read_text() for path in kept] == [LINES + "late\n"]
+    assert is_clean(place)
 
 
 # What must not be

@@ -42,8 +42,9 @@ SOURCES = [
         "index_lock.py",
     )
 ]
-LATE_POINTS = ["displaced: exchanged back", "displaced: given back", "apply: race journal written",
-               "apply: exchanged, not judged", "apply: synced", "apply: journal gone"]  # fmt: skip
+LATE_POINTS = ["dropping: compared", "displaced: exchanged back", "displaced: given back",
+               "apply: race journal written", "apply: exchanged, not judged", "apply: synced",
+               "apply: journal gone"]  # fmt: skip
 POINTS = sorted({
     name
     for source in SOURCES

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from autosync_common.errors import TemporaryError, UserError
 from autosync_common.instance import Lock, Record
 from autosync_common.paths import state_directory
-from autosync_vcs.git import settling
+from autosync_vcs.git import dropping, settling
 from autosync_vcs.git.apply import apply, recover
 from autosync_vcs.git.conflict_names import original_name
 from autosync_vcs.git.conflicts import Version, copies, list_conflicts
@@ -24,11 +25,14 @@ from autosync_vcs.git.merge import merge, merge_commit
 from autosync_vcs.git.repository import Repository, discover
 from autosync_vcs.git.settling import Keep, settle
 from autosync_vcs.git.settling_note import only_one
+from tests.helpers.finders import found
 from tests.helpers.gitbox import Files, clone, commit, contents, git, head, make_repository, write
+from tests.helpers.moments import at
 from tests.helpers.tooling import command
 
 LAPTOP_AT, DESKTOP_AT = 1790000060, 1790000000
 COPY = "intro.conflict-20260921-"
+NO_FILE = "is no file any more; nothing was changed; `autosync sync` commits that"
 
 
 @pytest.fixture
@@ -318,6 +322,22 @@ def test_a_copy_that_is_not_committed_is_left_alone(place: Path, copy: str, keep
     assert contents(place) == before
 
 
+@pytest.mark.parametrize("keep", ["this", "other", "both"])
+def test_a_copy_that_became_a_directory_is_left_alone_and_none_once_that_is_committed(
+    place: Path, copy: str, keep: str
+) -> None:
+    write(place, {copy: None})
+    write(place, {f"{copy}/chapter": "1\n"})
+    before = contents(place)
+    answer = conflicts(place, f"--keep={keep}", "intro.tex")
+    assert (answer.returncode, answer.stdout) == (111, "")
+    assert answer.stderr == f"autosync-conflicts: {copy}: {NO_FILE}\n"
+    assert contents(place) == before
+    commit(place, {})
+    assert conflicts(place).returncode == 0
+    assert contents(place) == before
+
+
 def test_a_file_that_is_not_committed_is_not_replaced(place: Path) -> None:
     write(place, {"intro.tex": "edited\n"})
     before = contents(place)
@@ -333,41 +353,68 @@ def test_a_file_that_became_a_directory_is_not_replaced(place: Path, repository:
     assert (place / "intro-20260921.tex").read_text() == "desktop\nand more\n"
 
 
+def save_in_place(file: Path) -> None:
+    file.write_text("saved meanwhile\n")
+
+
+def save_by_rename(file: Path) -> None:
+    beside = file.with_name("beside")
+    beside.write_text("saved meanwhile\n")
+    beside.replace(file)
+
+
+def save_so_that_only_the_content_differs(file: Path) -> None:
+    seen = file.stat()
+    file.write_text(file.read_text().upper())
+    os.utime(file, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+
+
 @pytest.mark.parametrize(("keep", "name"), [("this", "copy"), ("other", "intro.tex")])
-@pytest.mark.parametrize("by", ["in place", "by rename", "through a descriptor that stays open"])
+@pytest.mark.parametrize("save", [save_in_place, save_by_rename, save_so_that_only_the_content_differs])
 def test_a_save_in_the_middle_of_settling_is_not_lost(
-    place: Path,
-    repository: Repository,
-    copy: str,
-    monkeypatch: pytest.MonkeyPatch,
-    keep: Keep,
-    name: str,
-    by: str,
+    place: Path, repository: Repository, copy: str, keep: Keep, name: str, save: Callable[[Path], None]
 ) -> None:
     file = place / (copy if name == "copy" else name)
+    saved: dict[str, str] = {}
+
+    def meanwhile() -> None:
+        save(file)
+        saved.update(contents(place))
+
+    with at("settling: noted", meanwhile), pytest.raises(TemporaryError, match="not committed yet"):
+        settle(repository, b"intro.tex", keep)
+    assert contents(place) == saved
+    assert leftovers(place) == []
+
+
+@pytest.mark.parametrize(("keep", "name"), [("this", "copy"), ("other", "intro.tex")])
+def test_a_file_that_somebody_may_still_write_to_is_not_dropped(
+    place: Path, repository: Repository, copy: str, keep: Keep, name: str
+) -> None:
     before = contents(place)
-    compared = settling._committed
-
-    with file.open("r+") as held:
-
-        def compare(*arguments: object) -> object:
-            found = compared(*arguments)  # type: ignore[arg-type]
-            if by == "in place":
-                file.write_text("saved meanwhile\n")
-            elif by == "by rename":
-                beside = file.with_name("beside")
-                beside.write_text("saved meanwhile\n")
-                beside.replace(file)
-            return found
-
-        if by != "through a descriptor that stays open":
-            held.close()
-        monkeypatch.setattr(settling, "_committed", compare)
-        with pytest.raises(TemporaryError, match="not committed yet"):
-            settle(repository, b"intro.tex", keep)
-    if by != "through a descriptor that stays open":
-        before[file.name] = "saved meanwhile\n"
+    with (
+        (place / (copy if name == "copy" else name)).open("r+"),
+        pytest.raises(TemporaryError, match="not committed yet"),
+    ):
+        settle(repository, b"intro.tex", keep)
     assert contents(place) == before
+    assert leftovers(place) == []
+
+
+@pytest.mark.parametrize(("keep", "name"), [("this", "copy"), ("other", "intro.tex")])
+def test_what_somebody_writes_who_opens_a_file_while_it_is_compared_is_not_lost(
+    place: Path, repository: Repository, copy: str, keep: Keep, name: str
+) -> None:
+    file = place / (copy if name == "copy" else name)
+    expected = contents(place)
+    expected[file.name] += "late\n"
+    with (
+        found(file) as open_it,
+        at("dropping: compared", open_it),
+        pytest.raises(TemporaryError, match="not committed yet"),
+    ):
+        settle(repository, b"intro.tex", keep)
+    assert contents(place) == expected
     assert leftovers(place) == []
 
 
@@ -380,11 +427,13 @@ settle(discover(sys.argv[1]), b"intro.tex", sys.argv[2])
 KILLED_AT = {
     ("this", "settling: noted"): "undone",
     ("this", "settling: taken out"): "done",
+    ("this", "dropping: compared"): "done",
     ("this", "settling: dropped"): "done",
     ("other", "settling: noted"): "undone",
     ("other", "settling: as readable as the other"): "undone",
     ("other", "settling: exchanged"): "done",
     ("other", "settling: taken out"): "done",
+    ("other", "dropping: compared"): "done",
     ("other", "settling: dropped"): "done",
 }
 GIVEN_BACK = "settling: given back"
@@ -405,7 +454,8 @@ def killed_while_settling(place: Path, keep: str, point: str) -> None:
 
 
 def test_every_point_at_which_a_settling_may_be_killed_is_tried() -> None:
-    points = set(re.findall(r'crash_point\("(.*)"\)', Path(settling.__file__).read_text()))
+    sources = "".join(inspect.getsource(module) for module in (settling, dropping))
+    points = set(re.findall(r'crash_point\("(.*)"\)', sources))
     assert points == {point for _, point in KILLED_AT} | {GIVEN_BACK}
 
 
@@ -445,7 +495,7 @@ def test_killed_when_a_file_that_is_written_to_had_its_name_back_the_next_start_
 
 @pytest.mark.parametrize("point", ["settling: exchanged", "settling: taken out"])
 def test_a_save_to_what_a_killed_settling_had_taken_out_is_not_lost(
-    place: Path, repository: Repository, copy: str, point: str
+    place: Path, repository: Repository, point: str
 ) -> None:
     before = contents(place)
     with (place / "intro.tex").open("a") as held:
@@ -457,6 +507,19 @@ def test_a_save_to_what_a_killed_settling_had_taken_out_is_not_lost(
         {**before, "intro.tex": before["intro.tex"] + "late\n"}.values()
     )
     assert leftovers(place) == []
+
+
+def test_a_note_that_a_power_cut_tore_or_another_version_wrote_stops_nothing(
+    place: Path, repository: Repository, copy: str
+) -> None:
+    note = place / ".git" / "autosync" / "settling"
+    note.parent.mkdir(exist_ok=True)
+    for text in ("", "{}", '{"path": "YQ==", "copy": "YQ==", "place": "YQ==", "file": null, "other": [1]}'):
+        note.write_text(text)
+        recover(repository)
+    settle(repository, b"intro.tex", "this")
+    assert not (place / copy).exists()
+    assert not note.exists()
 
 
 def test_a_start_leaves_alone_what_is_being_settled_right_now(place: Path, repository: Repository) -> None:
