@@ -44,7 +44,7 @@ from autosync_vcs.git.reader import Reader
 from autosync_vcs.git.ready import GITLINK, Ready
 from autosync_vcs.git.recovery import recovered
 from autosync_vcs.git.repository import Repository, head, operation_in_progress
-from autosync_vcs.git.tree_diff import differences
+from autosync_vcs.git.tree_diff import differences, removed
 from autosync_vcs.git.writing import Writer
 
 LOCK_WAIT_S = 10.0
@@ -181,7 +181,7 @@ class Apply:
         repository = self._repository
         before = old or neutral(repository).line("hash-object", "-w", "-t", "tree", "--stdin")
         found = differences(repository, self._reader, before, new)
-        check_names(found)
+        check_names(found, removed(found))
         check_collisions(repository, new, found)
         return [Step(path, was, will) for path, (was, will) in found.items()]
 

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, field
 
 from autosync_vcs.git.ignored import Ignored
+from autosync_vcs.git.names import is_reserved
 from autosync_vcs.git.process import Git
 from autosync_vcs.git.quarantine import Look, Quarantine, look_of
 from autosync_vcs.git.repository import Repository
@@ -16,6 +17,7 @@ from autosync_vcs.git.scan import Answer, Found, Looker
 DELETIONS_AT_ONCE = 50
 DELETED_SHARE = 0.25
 EMPTIED_AT_ONCE = 5
+RESERVED = "has a name that autosync needs for itself, so that no other host takes it"
 EMPTY_BLOBS = (
     "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
     "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813",
@@ -64,6 +66,9 @@ class Judge:
         self._now = time.time()
 
     def __call__(self, one: Found) -> None:
+        if is_reserved(one.path) and not one.deleted:
+            self.result.bad[one.path] = (RESERVED, None)
+            return
         if one.staged_only or not (one.tracked or not self._limits.ignored(one.path)):
             return
         try:

@@ -5,19 +5,15 @@ from __future__ import annotations
 import os
 import time
 
-from autosync_vcs.git import checkout
+from autosync_vcs.git.places import Places, make
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.swap import directory, move
 
 
 def keep(repository: Repository, file: bytes, path: bytes) -> bytes:
     """Move a file or directory that must make room below kept/; gives where it is now."""
-    device = os.lstat(os.path.dirname(file)).st_dev
-    base = os.path.join(repository.state_dir, b"kept")
-    os.makedirs(base, exist_ok=True)
-    if os.stat(base).st_dev != device:
-        base = os.path.join(checkout.Places(repository).home(path), b"kept")
-        checkout.make(repository, base)
+    base = os.path.join(Places(repository).home_of(file, path), b"kept")
+    make(repository, base)
     day = time.strftime("%Y%m%d-%H%M%S").encode()
     number = 0
     while True:

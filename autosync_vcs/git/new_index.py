@@ -14,7 +14,7 @@ from concurrent.futures import Future, wait
 from contextlib import suppress
 
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git import checkout, index, index_flags
+from autosync_vcs.git import index, index_flags
 from autosync_vcs.git.applied import IndexMoved
 from autosync_vcs.git.at_once import in_background
 from autosync_vcs.git.entries import parents
@@ -22,6 +22,7 @@ from autosync_vcs.git.index_file import NotUnderstood, Patch, TreePatch
 from autosync_vcs.git.journal import Journal, Step
 from autosync_vcs.git.look import Signature, signature
 from autosync_vcs.git.objects import HelperDied, Leaf
+from autosync_vcs.git.places import remove
 from autosync_vcs.git.plainness import is_plain_name
 from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.reader import Reader
@@ -88,7 +89,7 @@ class NewIndex:
         """Give the names that git takes into an index: it leaves others out, or fails."""
         path = os.path.join(self._repository.state_dir, b"names.index")
         for leftover in (path, path + b".lock"):
-            checkout.remove(leftover)
+            remove(leftover)
         git = index.with_index(self._repository, path)
         try:
             index.change_with(git, self._repository, entries)
@@ -96,7 +97,7 @@ class NewIndex:
         except GitFailed:
             return set()
         finally:
-            checkout.remove(path)
+            remove(path)
 
     def end(self) -> None:
         """Wait for what was begun, if nobody wants it any more."""

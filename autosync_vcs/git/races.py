@@ -20,6 +20,7 @@ from autosync_vcs.git.last_changes import last_changes
 from autosync_vcs.git.look import look_below
 from autosync_vcs.git.merge import merge
 from autosync_vcs.git.neutral import neutral
+from autosync_vcs.git.places import remove
 from autosync_vcs.git.process import Git
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.verdicts import clean_entries, is_ignored
@@ -140,12 +141,12 @@ def _newest(repository: Repository, names: Iterable[bytes]) -> int:
 
 def _commit(git: Git, entries: Mapping[bytes, Entry], at: int, *parent: str) -> str:
     index_path = os.path.join(os.path.dirname(os.fsdecode(git.directory)), "race.index")
-    checkout.remove(os.fsencode(index_path))
+    remove(os.fsencode(index_path))
     index = git.varied(environment={"GIT_INDEX_FILE": index_path})
     lines = [f"{mode} {oid} 0\t".encode() + path + b"\0" for path, (mode, oid) in sorted(entries.items())]
     index("update-index", "-z", "--index-info", input=b"".join(lines))
     tree = index.line("write-tree")
-    checkout.remove(os.fsencode(index_path))
+    remove(os.fsencode(index_path))
     variables = {
         f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in _NOBODY.items()
     }

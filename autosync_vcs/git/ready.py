@@ -11,6 +11,7 @@ from autosync_vcs.git import checkout
 from autosync_vcs.git.entries import Entry
 from autosync_vcs.git.journal import Planned, Step
 from autosync_vcs.git.look import UNKNOWN, Local, look
+from autosync_vcs.git.places import Places, make, remove
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.swap import directory
 from autosync_vcs.git.verdicts import clean_entries, ignored_by
@@ -38,7 +39,7 @@ class Ready:
         self._number = b"%d" % number
         self._source = source
         self._writer = writer
-        self._places = checkout.Places(repository)
+        self._places = Places(repository)
         self._in_place: dict[bytes, dict[bytes, Entry]] = {}
 
     def prepare(self) -> None:
@@ -91,8 +92,8 @@ class Ready:
     def _stage(
         self, place: bytes, entries: Mapping[bytes, Entry], attributes: Mapping[bytes, Entry]
     ) -> None:
-        checkout.make(self._repository, place)
-        checkout.remove(os.path.join(place, self._number))
+        make(self._repository, place)
+        remove(os.path.join(place, self._number))
         os.makedirs(os.path.join(place, self._number, b"old"))
         files = os.path.join(place, self._number, b"new")
         self.staged.update(self._writer.write(files, entries, attributes))

@@ -10,6 +10,7 @@ from autosync_vcs.git import checkout
 from autosync_vcs.git.entries import Entry
 from autosync_vcs.git.look import DIRECTORY, Local
 from autosync_vcs.git.neutral import neutral
+from autosync_vcs.git.places import remove
 from autosync_vcs.git.process import Git, GitFailed
 from autosync_vcs.git.repository import Repository
 
@@ -18,20 +19,20 @@ def clean_entries(repository: Repository, paths: Iterable[bytes]) -> dict[bytes,
     """Give the entries that ``git add`` would make, with their blobs written; nothing for what fails."""
     paths = list(paths)
     index = os.path.join(repository.state_dir, b"judge.index")
-    checkout.remove(index)
+    remove(index)
     git = repository.git().varied(environment={"GIT_INDEX_FILE": os.fsdecode(index)})
     add = ("update-index", "--add", "--replace", "-z", "--stdin")
     try:
         git(*add, input=b"".join(path + b"\0" for path in paths))
     except GitFailed:
         for path in paths:
-            checkout.remove(index + b".lock")
+            remove(index + b".lock")
             with suppress(GitFailed):
                 git(*add, input=path + b"\0")
     try:
         return _listed(git)
     finally:
-        checkout.remove(index)
+        remove(index)
 
 
 def _listed(git: Git) -> dict[bytes, Entry]:
@@ -61,14 +62,14 @@ def ignored_by(repository: Repository, rules: Mapping[bytes, Entry], paths: list
     if not paths or not rules:
         return set()
     place = os.path.join(repository.state_dir, b"rules")
-    checkout.remove(place)
+    remove(place)
     checkout.write_files(repository, place, rules, {})
     git = neutral(repository)
     git = git.varied(environment={"GIT_WORK_TREE": os.fsdecode(place)}, directory=place)
     try:
         return _ignored(git, paths)
     finally:
-        checkout.remove(place)
+        remove(place)
 
 
 def _ignored(git: Git, paths: Iterable[bytes]) -> set[bytes]:
