@@ -10,6 +10,16 @@ from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.swap import directory, move
 
 
+def restore(repository: Repository, file: bytes, path: bytes) -> None:
+    """Give what was kept its name again, if that is free. Raises ``OSError``."""
+    here, name = os.path.split(file)
+    with (
+        directory(here, b"") as kept,
+        directory(repository.top, os.path.dirname(path), create=True) as parent,
+    ):
+        move(kept, name, parent, os.path.basename(path))
+
+
 def keep(repository: Repository, file: bytes, path: bytes) -> bytes:
     """Move a file or directory that must make room below kept/; gives where it is now."""
     base = os.path.join(Places(repository).home_of(file, path), b"kept")

@@ -30,11 +30,15 @@ _NOBODY = {"NAME": "autosync", "EMAIL": "autosync@localhost"}
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """The steps from what the user has to the merge; the ignored files that had to make room."""
+    """The steps from what the user has to the merge; where ignored files are that had to make room."""
 
     steps: list[Step]
     conflicts: tuple[Conflict, ...]
-    kept: list[bytes]
+    made_room: list[tuple[bytes, bytes]]
+
+    @property
+    def kept(self) -> list[bytes]:
+        return [path for _, path in self.made_room]
 
 
 class Racing:
@@ -50,9 +54,9 @@ class Racing:
     def reconcile(self, raced: Collection[Step]) -> Reconciled:
         """Merge the local versions of raced paths with their new ones."""
         repository = self._repository
-        kept: list[bytes] = []
+        made_room: list[tuple[bytes, bytes]] = []
         names = {step.path for step in raced if _is_file(repository, step.path)}
-        names |= _blockers(repository, raced, kept)
+        names |= _blockers(repository, raced, made_room)
         for step in raced:
             names |= _below(repository, step.path)
         local = clean_entries(repository, sorted(names))
@@ -71,7 +75,7 @@ class Racing:
         merged = merge(repository, here, there)
         changed = differences(git, here, merged.tree)
         steps = [Step(path, old, new) for path, (old, new) in sorted(changed.items())]
-        return Reconciled(steps, self._named(git, merged.conflicts), kept)
+        return Reconciled(steps, self._named(git, merged.conflicts), made_room)
 
     def _named(self, git: Git, conflicts: Collection[Conflict]) -> tuple[Conflict, ...]:
         """Tell whose versions they are: this host's has the name, the other came with a commit."""
@@ -91,7 +95,9 @@ def _is_file(repository: Repository, path: bytes) -> bool:
     return local is not None and local.mode in ("100644", "100755", "120000")
 
 
-def _blockers(repository: Repository, raced: Iterable[Step], kept: list[bytes]) -> set[bytes]:
+def _blockers(
+    repository: Repository, raced: Iterable[Step], made_room: list[tuple[bytes, bytes]]
+) -> set[bytes]:
     """Give the files that are where a directory must be; ignored ones make room at once."""
     found = set()
     for above in {above.rstrip(b"/") for step in raced if step.new for above in parents(step.path)}:
@@ -99,8 +105,8 @@ def _blockers(repository: Repository, raced: Iterable[Step], kept: list[bytes]) 
             continue
         local = look_below(repository.top, above, repository.object_format)
         if local and is_ignored(repository, above, local):
-            keep(repository, os.path.join(repository.top, above), above)
-            kept.append(above)
+            file = keep(repository, os.path.join(repository.top, above), above)
+            made_room.append((file, above))
         else:
             found.add(above)
     return found

@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 
-from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git import checkout
 from autosync_vcs.git.entries import Entry
 from autosync_vcs.git.journal import Planned, Step
 from autosync_vcs.git.look import UNKNOWN, Local, look
+from autosync_vcs.git.obstacles import Obstacles
 from autosync_vcs.git.places import Places, make, remove
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.swap import directory
@@ -40,6 +40,7 @@ class Ready:
         self._source = source
         self._writer = writer
         self._places = Places(repository)
+        self._obstacles = Obstacles(repository, self._places)
         self._in_place: dict[bytes, dict[bytes, Entry]] = {}
 
     def prepare(self) -> None:
@@ -47,7 +48,7 @@ class Ready:
         wanted = {step.path: step.new for step in self.steps if step.new and step.new.mode != GITLINK}
         attributes = self._writer.rules(self._source, wanted, b".gitattributes") if wanted else {}
         for step in self.steps:
-            self._check_writable(step.path)
+            self._obstacles.check(step.path)
             chosen = self._in_place.setdefault(self._places.of(step.path), {})
             if step.path in wanted:
                 chosen[step.path] = wanted[step.path]
@@ -97,13 +98,6 @@ class Ready:
         os.makedirs(os.path.join(place, self._number, b"old"))
         files = os.path.join(place, self._number, b"new")
         self.staged.update(self._writer.write(files, entries, attributes))
-
-    def _check_writable(self, path: bytes) -> None:
-        parent = os.path.dirname(os.path.join(self._repository.top, path))
-        if os.path.isdir(parent) and not os.access(parent, os.W_OK | os.X_OK):
-            raise Held(
-                HeldKind.REPOSITORY, f"{os.fsdecode(parent)} cannot be written", "mend its permissions"
-            )
 
     def _believe(self) -> None:
         """Find the paths that hold what the old commit says."""

@@ -43,6 +43,7 @@ class Rounds:
             merged = self._racing.reconcile(raced)
             result.conflicts += merged.conflicts
             result.kept += merged.kept
+            result.made_room += merged.made_room
             result.dirty |= {step.path for step in (*raced, *merged.steps)}
             ready = Ready(self._repository, number, merged.steps, self._journal.new, self._writer)
             ready.prepare()
@@ -56,7 +57,10 @@ class Rounds:
     def _swapped(self, ready: Ready, *, is_last: bool = False) -> list[Step]:
         """Do a round; give what raced."""
         swapping, result = SwapRound(self._repository, ready), self._result
-        swapping.swap()
+        try:
+            swapping.swap()
+        finally:
+            result.made_room += swapping.made_room
         if swapping.raced and is_last:
             swapping.keep_rest()
         result.kept += swapping.kept

@@ -10,13 +10,16 @@ kept until nobody can be writing to it any more (displaced.py).
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
 from contextlib import suppress
 
 from autosync_vcs.crash import crash_point
+from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.applied import Displaced
+from autosync_vcs.git.checkout import disk_full
 from autosync_vcs.git.journal import Step
 from autosync_vcs.git.kept import keep
 from autosync_vcs.git.look import DIRECTORY, LARGE_BYTES, OTHER, Local, Signature, look, unchanged
@@ -39,6 +42,7 @@ class SwapRound:
         self.placed: dict[bytes, Signature] = {}
         self.displaced: list[Displaced] = []
         self.kept: list[bytes] = []
+        self.made_room: list[tuple[bytes, bytes]] = []
         self._repository = repository
         self._ready = ready
 
@@ -72,6 +76,8 @@ class SwapRound:
                 continue  # somebody was quicker: look again
             except NotADirectoryError:
                 break
+            except OSError as error:
+                raise not_swapped(self._repository, step.path, error) from None
         if step.new is not None:
             self.raced.append(step)
 
@@ -96,7 +102,7 @@ class SwapRound:
         except (FileNotFoundError, NotADirectoryError):
             return True
         self._note_displaced(step, b"old")
-        self._remove_empty_directories(step.path)
+        remove_empty_directories(self._repository, step.path)
         return True
 
     def _put_in(self, step: Step) -> bool:
@@ -164,8 +170,9 @@ class SwapRound:
                 os.rmdir(name, dir_fd=parent)
                 return False
         if step.old is None and local.mode != OTHER and is_ignored(self._repository, step.path, local):
-            keep(self._repository, os.path.join(self._repository.top, step.path), step.path)
+            file = keep(self._repository, os.path.join(self._repository.top, step.path), step.path)
             self.kept.append(step.path)
+            self.made_room.append((file, step.path))
             return False
         self.raced.append(step)
         return True
@@ -201,11 +208,25 @@ class SwapRound:
         if stat.S_IMODE(staged.st_mode) != readable | executable:
             os.chmod(name, readable | executable, dir_fd=stage)
 
-    def _remove_empty_directories(self, path: bytes) -> None:
-        kept = self._repository.prefix.rstrip(b"/")
-        while (path := os.path.dirname(path)) and path != kept:
-            try:
-                with directory(self._repository.top, os.path.dirname(path)) as parent:
-                    os.rmdir(os.path.basename(path), dir_fd=parent)
-            except OSError:
-                return
+
+def remove_empty_directories(repository: Repository, path: bytes) -> None:
+    """Remove those that a path was in, but never the synced directory itself."""
+    kept = repository.prefix.rstrip(b"/")
+    while (path := os.path.dirname(path)) and path != kept:
+        try:
+            with directory(repository.top, os.path.dirname(path)) as parent:
+                os.rmdir(os.path.basename(path), dir_fd=parent)
+        except OSError:
+            return
+
+
+def not_swapped(repository: Repository, path: bytes, error: OSError) -> Held:
+    """Say why a path cannot be given its new file, where that was not to be foreseen."""
+    place = os.fsdecode(os.path.join(repository.top, path))
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return disk_full(repository)
+    return Held(
+        HeldKind.REPOSITORY,
+        f"{place} cannot be replaced ({error.strerror})",
+        "nothing was changed; mend its permissions, its attributes or its mount",
+    )
