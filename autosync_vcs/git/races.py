@@ -59,8 +59,8 @@ class Racing:
         names |= _blockers(repository, raced, made_room)
         for step in raced:
             names |= _below(repository, step.path)
-        local = clean_entries(repository, sorted(names))
         base = {step.path: step.old for step in raced if step.old}
+        local = clean_entries(repository, {name: base.get(name) for name in sorted(names)})
         coming = {step.path: step.new for step in raced if step.new}
         attributes = checkout.attributes_of(repository, self._source, {*names, *coming})
         attributes = {

@@ -114,10 +114,11 @@ class Ready:
                 doubtful[step.path] = local
         if not doubtful:
             return
-        cleaned = clean_entries(self._repository, doubtful)
-        for step in self.steps:
-            if step.path in doubtful and cleaned.get(step.path) == step.old:
-                self.believed[step.path] = doubtful[step.path]
+        old = {step.path: step.old for step in self.steps if step.path in doubtful}
+        cleaned = clean_entries(self._repository, old)
+        for path, entry in old.items():
+            if cleaned.get(path) == entry:
+                self.believed[path] = doubtful[path]
 
     def _local(self, path: bytes) -> Local | None:
         with (

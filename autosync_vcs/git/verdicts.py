@@ -8,31 +8,69 @@ from contextlib import suppress
 
 from autosync_vcs.git import checkout
 from autosync_vcs.git.entries import Entry
-from autosync_vcs.git.look import DIRECTORY, Local
+from autosync_vcs.git.look import DIRECTORY, Local, look_below
 from autosync_vcs.git.neutral import neutral
 from autosync_vcs.git.places import remove
 from autosync_vcs.git.process import Git, GitFailed
 from autosync_vcs.git.repository import Repository
 
 
-def clean_entries(repository: Repository, paths: Iterable[bytes]) -> dict[bytes, Entry]:
-    """Give the entries that ``git add`` would make, with their blobs written; nothing for what fails."""
-    paths = list(paths)
+def clean_entries(repository: Repository, known: Mapping[bytes, Entry | None]) -> dict[bytes, Entry]:
+    """Give the entries that ``git add`` would make of these paths, with their blobs written.
+
+    Each is given with the entry that git knows: where the file system has no links, or no bit that a file
+    may be executed, only that tells so. What git will not convert is taken as it is. Nothing is given for
+    what is not there or cannot be read.
+    """
     index = os.path.join(repository.state_dir, b"judge.index")
     remove(index)
     git = repository.git().varied(environment={"GIT_INDEX_FILE": os.fsdecode(index)})
-    add = ("update-index", "--add", "--replace", "-z", "--stdin")
+    try:
+        _seed(git, known)
+        refused = _refused(git, index, list(known))
+        result = {path: entry for path, entry in _listed(git).items() if path not in refused}
+    finally:
+        remove(index)
+    return result | _unconverted(repository, refused)
+
+
+def _seed(git: Git, known: Mapping[bytes, Entry | None]) -> None:
+    lines = [
+        f"{entry.mode} {entry.oid} 0\t".encode() + path + b"\0"
+        for path, entry in known.items()
+        if entry and entry.mode != "160000"
+    ]
+    if lines:
+        with suppress(GitFailed):
+            git("update-index", "-z", "--index-info", input=b"".join(lines))
+
+
+def _refused(git: Git, index: bytes, paths: list[bytes]) -> list[bytes]:
+    """Take the paths up in an index; give those that git will not take."""
+    add = ("update-index", "--add", "--remove", "--replace", "-z", "--stdin")
+    refused = []
     try:
         git(*add, input=b"".join(path + b"\0" for path in paths))
     except GitFailed:
         for path in paths:
             remove(index + b".lock")
-            with suppress(GitFailed):
+            try:
                 git(*add, input=path + b"\0")
-    try:
-        return _listed(git)
-    finally:
-        remove(index)
+            except GitFailed:
+                refused.append(path)
+    return refused
+
+
+def _unconverted(repository: Repository, paths: Iterable[bytes]) -> dict[bytes, Entry]:
+    result = {}
+    for path in paths:
+        local = look_below(repository.top, path, repository.object_format)
+        if local is not None and local.mode in ("100644", "100755"):
+            file = os.fsdecode(os.path.join(repository.top, path))
+            with suppress(GitFailed):
+                oid = repository.git().line("hash-object", "-w", "--no-filters", "--", file)
+                result[path] = Entry(local.mode, oid)
+    return result
 
 
 def _listed(git: Git) -> dict[bytes, Entry]:
