@@ -25,20 +25,27 @@ class Obstacles:
     """Those of one repository; each directory is looked at once."""
 
     def __init__(self, repository: Repository, places: Places) -> None:
+        self._repository = repository
         self._top = repository.top
         self._places = places
         self._real: dict[bytes, bool] = {b"": True}
         self._checked: set[bytes] = set()
+        self._ours: set[bytes] = set()
 
-    def check(self, path: bytes) -> None:
-        """Raise ``Held`` where a path could not be replaced, or what it holds could not be kept."""
+    def check(self, path: bytes) -> bytes | None:
+        """Give what is at a path, or in its way; None where nothing is.
+
+        Raises ``Held`` where it could not be replaced, or what it holds could not be kept.
+        """
         above = os.path.dirname(path)
         while not self._is_real(above):
             path, above = above, os.path.dirname(above)
         self._check_directory(above)
+        self._check_nested(above)
         self._check_file(path)
         if self._places.is_mounted(path):
             raise self._held(path, "cannot be replaced, something is mounted there", "umount it")
+        return path if self._mode(path) else None
 
     def _is_real(self, directory: bytes) -> bool:
         """Tell whether it is there, with no link on the way."""
@@ -54,6 +61,20 @@ class Obstacles:
             raise self._held(directory, "cannot be written", "mend its permissions or mount")
         self._check_flags(directory)
         self._checked.add(directory)
+
+    def _check_nested(self, directory: bytes) -> None:
+        """Let nothing come into a repository inside this one: it would be neither's."""
+        while directory and directory not in self._ours:
+            if os.path.lexists(os.path.join(self._top, directory, b".git")) and not self._tracks(directory):
+                reason = "is a repository of its own, where files of this one are to come"
+                raise self._held(directory, reason, "give it another name")
+            self._ours.add(directory)
+            directory = os.path.dirname(directory)
+
+    def _tracks(self, directory: bytes) -> bool:
+        """Tell whether anything below a directory is ours already, so that it is none to git."""
+        listed = self._repository.git()("ls-files", "-z", "--", os.fsdecode(directory)).stdout
+        return any(path != directory for path in listed.split(b"\0")[:-1])
 
     def _check_file(self, path: bytes) -> None:
         if stat.S_ISREG(self._mode(path)):

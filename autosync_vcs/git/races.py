@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from autosync_vcs.driver import Conflict
 from autosync_vcs.git import checkout
 from autosync_vcs.git.entries import Entry, differences, parents
+from autosync_vcs.git.in_the_way import InTheWay
 from autosync_vcs.git.journal import Step
 from autosync_vcs.git.kept import keep
 from autosync_vcs.git.last_changes import last_changes
@@ -23,7 +24,7 @@ from autosync_vcs.git.neutral import neutral
 from autosync_vcs.git.places import remove
 from autosync_vcs.git.process import Git
 from autosync_vcs.git.repository import Repository
-from autosync_vcs.git.verdicts import clean_entries, is_ignored
+from autosync_vcs.git.verdicts import clean_entries
 
 _NOBODY = {"NAME": "autosync", "EMAIL": "autosync@localhost"}
 
@@ -51,12 +52,12 @@ class Racing:
         self._source = source
         self._host = host
 
-    def reconcile(self, raced: Collection[Step]) -> Reconciled:
+    def reconcile(self, raced: Collection[Step], in_the_way: InTheWay) -> Reconciled:
         """Merge the local versions of raced paths with their new ones."""
         repository = self._repository
         made_room: list[tuple[bytes, bytes]] = []
         names = {step.path for step in raced if _is_file(repository, step.path)}
-        names |= _blockers(repository, raced, made_room)
+        names |= _blockers(repository, raced, in_the_way, made_room)
         for step in raced:
             names |= _below(repository, step.path)
         base = {step.path: step.old for step in raced if step.old}
@@ -96,15 +97,17 @@ def _is_file(repository: Repository, path: bytes) -> bool:
 
 
 def _blockers(
-    repository: Repository, raced: Iterable[Step], made_room: list[tuple[bytes, bytes]]
+    repository: Repository,
+    raced: Iterable[Step],
+    in_the_way: InTheWay,
+    made_room: list[tuple[bytes, bytes]],
 ) -> set[bytes]:
     """Give the files that are where a directory must be; ignored ones make room at once."""
     found = set()
     for above in {above.rstrip(b"/") for step in raced if step.new for above in parents(step.path)}:
         if not _is_file(repository, above):
             continue
-        local = look_below(repository.top, above, repository.object_format)
-        if local and is_ignored(repository, above, local):
+        if in_the_way.is_ignored(repository, above):
             file = keep(repository, os.path.join(repository.top, above), above)
             made_room.append((file, above))
         else:

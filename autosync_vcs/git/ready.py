@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, suppress
 
 from autosync_vcs.git import checkout
 from autosync_vcs.git.entries import Entry
+from autosync_vcs.git.in_the_way import InTheWay
 from autosync_vcs.git.journal import Planned, Step
 from autosync_vcs.git.look import UNKNOWN, Local, look
 from autosync_vcs.git.obstacles import Obstacles
@@ -28,13 +29,23 @@ class Ready:
     """
 
     def __init__(
-        self, repository: Repository, number: int, steps: Iterable[Step], source: str, writer: Writer
+        self,
+        repository: Repository,
+        number: int,
+        steps: Iterable[Step],
+        source: str,
+        writer: Writer,
+        in_the_way: InTheWay | None = None,
     ) -> None:
-        """``source`` is the commit whose attributes and ignore rules count."""
+        """``source`` is the commit whose attributes and ignore rules count.
+
+        ``in_the_way`` is what is known of untracked files from before anything moved.
+        """
         self.steps = sorted(steps, key=lambda step: step.path)
         self.staged: dict[bytes, Local] = {}
         self.believed: dict[bytes, Local] = {}
         self.spared: set[bytes] = set()
+        self.in_the_way = in_the_way
         self._repository = repository
         self._number = b"%d" % number
         self._source = source
@@ -47,8 +58,11 @@ class Ready:
         """Stage all files and look at all paths; changes nothing. Raises ``Held``, ``OSError``."""
         wanted = {step.path: step.new for step in self.steps if step.new and step.new.mode != GITLINK}
         attributes = self._writer.rules(self._source, wanted, b".gitattributes") if wanted else {}
+        tracked, untracked = {step.path for step in self.steps if step.old}, set[bytes]()
         for step in self.steps:
-            self._obstacles.check(step.path)
+            there = self._obstacles.check(step.path)
+            if there is not None and step.new and there not in tracked:
+                untracked.add(there)
             chosen = self._in_place.setdefault(self._places.of(step.path), {})
             if step.path in wanted:
                 chosen[step.path] = wanted[step.path]
@@ -59,6 +73,8 @@ class Ready:
         if removed:  # another host may only have ceased to track them
             rules = self._writer.rules(self._source, removed, b".gitignore")
             self.spared = ignored_by(self._repository, rules, removed)
+        if self.in_the_way is None:
+            self.in_the_way = InTheWay.judged(self._repository, untracked, self.spared)
 
     def sync(self) -> None:
         """Let the staged files be on the disk."""

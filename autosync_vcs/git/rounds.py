@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from autosync_vcs.crash import crash_point
 from autosync_vcs.git.applied import Result
+from autosync_vcs.git.in_the_way import InTheWay
 from autosync_vcs.git.journal import Journal, Step
 from autosync_vcs.git.races import Racing
 from autosync_vcs.git.ready import Ready
@@ -32,20 +33,25 @@ class Rounds:
 
     def swap_in(self, ready: Ready) -> None:
         """Swap in what the commit brings, of which the journal tells already."""
-        self.merge(self._swapped(ready))
+        self.merge(self._swapped(ready), ready.in_the_way)
 
-    def merge(self, raced: Sequence[Step]) -> None:
-        """Merge what raced with what the user has, and swap that in."""
+    def merge(self, raced: Sequence[Step], in_the_way: InTheWay | None = None) -> None:
+        """Merge what raced with what the user has, and swap that in.
+
+        ``in_the_way`` is what was judged before the rules of the commit came.
+        """
+        known = in_the_way or InTheWay()
         result = self._result
         for number in range(1, ROUNDS):
             if not raced:
                 break
-            merged = self._racing.reconcile(raced)
+            merged = self._racing.reconcile(raced, known)
             result.conflicts += merged.conflicts
             result.kept += merged.kept
             result.made_room += merged.made_room
             result.dirty |= {step.path for step in (*raced, *merged.steps)}
-            ready = Ready(self._repository, number, merged.steps, self._journal.new, self._writer)
+            new, writer = self._journal.new, self._writer
+            ready = Ready(self._repository, number, merged.steps, new, writer, known)
             ready.prepare()
             self._journal.rounds.append(ready.planned())
             self._journal.write(self._repository, ready.sync)

@@ -20,13 +20,13 @@ from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.applied import Displaced
 from autosync_vcs.git.checkout import disk_full
+from autosync_vcs.git.in_the_way import InTheWay
 from autosync_vcs.git.journal import Step
 from autosync_vcs.git.kept import keep
 from autosync_vcs.git.look import DIRECTORY, LARGE_BYTES, OTHER, Local, Signature, look, unchanged
 from autosync_vcs.git.ready import GITLINK, Ready
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.swap import directory, exchange, move
-from autosync_vcs.git.verdicts import is_ignored
 
 _Action = Callable[[Step], bool]
 """Does a step; False when it is to be tried again."""
@@ -108,11 +108,9 @@ class SwapRound:
     def _put_in(self, step: Step) -> bool:
         name = os.path.basename(step.path)
         with directory(self._repository.top, os.path.dirname(step.path), create=True) as parent:
-            if step.new and step.new.mode == GITLINK:
-                with suppress(FileExistsError):
-                    os.mkdir(name, dir_fd=parent)
-                return True
             local = self._look(parent, name)
+            if step.new and step.new.mode == GITLINK:
+                return self._make_submodule(step, parent, name, local)
             if local is None:
                 with self._ready.directory_of(step, b"new") as stage:
                     move(stage, name, parent, name)
@@ -125,6 +123,14 @@ class SwapRound:
             elif not self._exchanged(step, parent, name, local):
                 return True
         self.placed[step.path] = self._ready.staged[step.path].signature
+        return True
+
+    def _make_submodule(self, step: Step, parent: int, name: bytes, local: Local | None) -> bool:
+        """Make the directory of a submodule, unless a file is there."""
+        if local is None:
+            os.mkdir(name, dir_fd=parent)
+        elif local.mode != DIRECTORY and step not in self.raced:
+            return self._in_the_way(step, parent, name, local)
         return True
 
     def _exchanged(self, step: Step, parent: int, name: bytes, local: Local) -> bool:
@@ -169,7 +175,7 @@ class SwapRound:
             with suppress(OSError):
                 os.rmdir(name, dir_fd=parent)
                 return False
-        if step.old is None and local.mode != OTHER and is_ignored(self._repository, step.path, local):
+        if step.old is None and local.mode != OTHER and self._belongs_nowhere(step.path):
             file = keep(self._repository, os.path.join(self._repository.top, step.path), step.path)
             self.kept.append(step.path)
             self.made_room.append((file, step.path))
@@ -178,6 +184,10 @@ class SwapRound:
         return True
 
     # What is what
+
+    def _belongs_nowhere(self, path: bytes) -> bool:
+        known = self._ready.in_the_way or InTheWay()
+        return known.is_ignored(self._repository, path)
 
     def _look(self, parent: int, name: bytes) -> Local | None:
         return look(parent, name, self._repository.object_format)

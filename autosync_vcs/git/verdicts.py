@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from autosync_vcs.git import checkout
 from autosync_vcs.git.entries import Entry
-from autosync_vcs.git.look import DIRECTORY, Local, look_below
+from autosync_vcs.git.look import look_below
 from autosync_vcs.git.neutral import neutral
 from autosync_vcs.git.places import remove
 from autosync_vcs.git.process import Git, GitFailed
@@ -82,17 +82,23 @@ def _listed(git: Git) -> dict[bytes, Entry]:
     return result
 
 
-def is_ignored(repository: Repository, path: bytes, local: Local) -> bool:
-    """Tell whether all that is at an untracked path is ignored by the rules in the working copy."""
-    if local.mode != DIRECTORY:
-        return bool(_ignored(repository.git(), [path]))
+def ignored_wholly(repository: Repository, paths: Iterable[bytes]) -> set[bytes]:
+    """Give those untracked paths of which all is ignored by the rules in the working copy."""
+    files = {path: _files_of(repository, path) for path in paths}
+    ignored = _ignored(repository.git(), [file for each in files.values() for file in each])
+    return {path for path, each in files.items() if ignored.issuperset(each)}
+
+
+def _files_of(repository: Repository, path: bytes) -> list[bytes]:
+    """Give all files and links below a directory; what is none itself is the only one."""
     top = os.path.join(repository.top, path)
-    paths = [
+    if os.path.islink(top) or not os.path.isdir(top):
+        return [path]
+    return [
         os.path.relpath(os.path.join(above, name), repository.top)
         for above, below, names in os.walk(top)
         for name in (*names, *(link for link in below if os.path.islink(os.path.join(above, link))))
     ]
-    return len(_ignored(repository.git(), paths)) == len(paths)
 
 
 def ignored_by(repository: Repository, rules: Mapping[bytes, Entry], paths: list[bytes]) -> set[bytes]:
