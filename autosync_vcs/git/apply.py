@@ -129,7 +129,8 @@ class Apply:
         """Finish what an interrupted run left; None where there was nothing. Raises ``Held``."""
 
         def again(journal: Journal) -> Applied:
-            return self._apply(Journal(journal.ref, journal.old, journal.new), is_begun=True)
+            begun = Journal(journal.ref, journal.old, journal.new, in_the_way=journal.in_the_way)
+            return self._apply(begun, is_begun=True)
 
         done = recovered(self._repository, self._afterwards, again)
         return self.revisit() if done is None else done
@@ -159,7 +160,7 @@ class Apply:
         steps = self._steps(journal.old, new)
         elsewhere = index_flags.sparse(repository, {step.path for step in steps})
         here = [step for step in steps if step.path not in elsewhere]
-        ready = Ready(repository, 0, here, new, self._writer)
+        ready = Ready(repository, 0, here, new, self._writer, journal.in_the_way)
         new_index = NewIndex(repository, self._reader, journal, steps, elsewhere)
         checkout.check_space(repository, _files(steps))
         new_index.check()
@@ -168,6 +169,7 @@ class Apply:
             ready.prepare()
             crash_point("apply: staged")
             journal.rounds.append(ready.planned())
+            journal.in_the_way = ready.in_the_way
             journal.write(repository, ready.sync)
             crash_point("apply: journal written")
             with self._undisturbed(journal, wait_s, is_begun=is_begun) as lock:

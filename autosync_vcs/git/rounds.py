@@ -33,14 +33,11 @@ class Rounds:
 
     def swap_in(self, ready: Ready) -> None:
         """Swap in what the commit brings, of which the journal tells already."""
-        self.merge(self._swapped(ready), ready.in_the_way)
+        self.merge(self._swapped(ready))
 
-    def merge(self, raced: Sequence[Step], in_the_way: InTheWay | None = None) -> None:
-        """Merge what raced with what the user has, and swap that in.
-
-        ``in_the_way`` is what was judged before the rules of the commit came.
-        """
-        known = in_the_way or InTheWay()
+    def merge(self, raced: Sequence[Step]) -> None:
+        """Merge what raced with what the user has, and swap that in."""
+        known = self._journal.in_the_way or InTheWay()
         result = self._result
         for number in range(1, ROUNDS):
             if not raced:

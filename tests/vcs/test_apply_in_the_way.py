@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,7 +17,15 @@ import pytest
 from autosync_common.settings import VcsConfig
 from autosync_vcs.driver import Held, Integrated
 from autosync_vcs.git.gitdriver import GitDriver
-from tests.helpers.gitbox import Files, contents, git, make_pair, make_repository, tree, write
+from tests.helpers.gitbox import Files, contents, git, head, make_pair, make_repository, tree, write
+
+ROOT = Path(__file__).parent.parent.parent
+APPLY = """
+import sys
+from autosync_vcs.git.apply import apply
+from autosync_vcs.git.repository import discover
+apply(discover(sys.argv[1]), sys.argv[2], sys.argv[3])
+"""
 
 
 @dataclass(slots=True)
@@ -59,6 +71,23 @@ def test_an_ignored_file_stays_out_of_history_when_the_rule_goes_with_the_same_c
     world.synced()
     assert git(world.near, "log", "--all", "--oneline", "-S", "secret") == ""
     assert (contents(world.work)[name], world.kept()) == ("template\n", ["secret\n"])
+
+
+def test_a_kill_when_the_rule_is_gone_already_gives_no_ignored_file_away(world: World) -> None:
+    write(world.work, {"config.ini": "secret\n"})
+    world.publish({".gitignore": "*.o\n", "config.ini": "template\n"})
+    world.driver.fetch()
+    world.driver.close()
+    environment = os.environ | {"AUTOSYNC_CRASH_AT": "apply: half swapped", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", APPLY, str(world.work), head(world.work), head(world.near)]
+    done = subprocess.run(command, env=environment, check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    assert contents(world.work) == {"x": "1\n", ".gitignore": "*.o\n", "config.ini": "secret\n"}
+    with closing(GitDriver(str(world.work), VcsConfig(), "here")) as world.driver:
+        world.driver.recover()
+        world.synced()
+    assert git(world.near, "log", "--all", "--oneline", "-S", "secret") == ""
+    assert (contents(world.work)["config.ini"], world.kept()) == ("template\n", ["secret\n"])
 
 
 @pytest.mark.parametrize("name", [".env", "config.ini"])
