@@ -56,11 +56,16 @@ class Afterwards:
         self.remove_stages(journal.rounds)
 
     def remove_stages(self, rounds: Iterable[Iterable[Planned]]) -> None:
-        """Remove what is staged for these rounds, and whatever else is where files are staged."""
+        """Remove what is staged for these rounds, and whatever else is where most are."""
         places = [planned.place for each in rounds for planned in each]
         own = os.path.join(self._repository.state_dir, b"stage")
-        for place in {own, Places(self._repository).of(b""), *places}:
+        for place in {own, *places}:
             clear(self._repository, place, len(places))
+
+    def remove_forgotten_stages(self) -> None:
+        """Remove what a kill left of which no journal tells."""
+        self.remove_stages([])
+        clear(self._repository, Places(self._repository).of(b""), 0)
 
     def revisit(self, result: Result, now: str) -> None:
         """Look again at files that a program had open when they were displaced; HEAD is at ``now``."""
