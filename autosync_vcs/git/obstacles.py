@@ -102,7 +102,7 @@ class Obstacles:
             return 0
 
     def _held(self, path: bytes, reason: str, remedy: str) -> Held:
-        place = os.fsdecode(os.path.join(self._top, path))
+        place = os.fsdecode(os.path.join(self._top, path) if path else self._top)
         return Held(HeldKind.REPOSITORY, f"{place} {reason}", f"{remedy}; nothing was changed")
 
 
