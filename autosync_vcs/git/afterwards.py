@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from autosync_vcs.crash import crash_point
-from autosync_vcs.git import checkout, displaced
+from autosync_vcs.git import displaced
 from autosync_vcs.git.applied import Result
 from autosync_vcs.git.index_lock import IndexLock
 from autosync_vcs.git.journal import Journal, Planned
+from autosync_vcs.git.places import Places, clear
 from autosync_vcs.git.repository import Repository, head
 from autosync_vcs.git.rounds import Rounds
 from autosync_vcs.git.swap import directory, sync_file_system
@@ -55,12 +56,16 @@ class Afterwards:
         self.remove_stages(journal.rounds)
 
     def remove_stages(self, rounds: Iterable[Iterable[Planned]]) -> None:
-        """Remove what is staged for these rounds, and whatever else is where files are staged."""
+        """Remove what is staged for these rounds, and whatever else is where most are."""
         places = [planned.place for each in rounds for planned in each]
         own = os.path.join(self._repository.state_dir, b"stage")
-        hidden = os.path.join(self._repository.top, checkout.HIDDEN, b"stage")
-        for place in {own, hidden, *places}:
-            checkout.clear(self._repository, place, len(places))
+        for place in {own, *places}:
+            clear(self._repository, place, len(places))
+
+    def remove_forgotten_stages(self) -> None:
+        """Remove what a kill left of which no journal tells."""
+        self.remove_stages([])
+        clear(self._repository, Places(self._repository).of(b""), 0)
 
     def revisit(self, result: Result, now: str) -> None:
         """Look again at files that a program had open when they were displaced; HEAD is at ``now``."""

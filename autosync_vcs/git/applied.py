@@ -69,6 +69,8 @@ class Result:
     placed: dict[bytes, Signature] = field(default_factory=dict)
     """What each file looked like that was put in place."""
     displaced: list[Displaced] = field(default_factory=list)
+    made_room: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """Files that are kept so that others could have their paths: where they are, and these paths."""
     index: IndexMoved | None = None
 
     def applied(self, steps: Iterable[Step] = ()) -> Applied:

@@ -14,6 +14,8 @@ What is done, and what a kill leaves after each step (``recover`` is the next st
 7. the prepared index replaces the index; the lock is gone                -> only cleaning is left
 8. displaced files are dropped or left waiting, the journal is removed
 
+Where 4 or 5 cannot go on, all of it is undone (undoing.py): nothing was done then, and it is said why.
+
 Between any two steps the user's files are whole: the old, the new, or what the user made of them. Nobody
 waits for the disk more often than this needs: once for 2 before the first file moves; once for 6 (the
 renames must last before a branch that says so, the index before it has its name), then for the record,
@@ -45,7 +47,8 @@ from autosync_vcs.git.reader import Reader
 from autosync_vcs.git.ready import GITLINK, Ready
 from autosync_vcs.git.recovery import recovered
 from autosync_vcs.git.repository import Repository, head, operation_in_progress
-from autosync_vcs.git.tree_diff import differences
+from autosync_vcs.git.tree_diff import differences, removed
+from autosync_vcs.git.undoing import undo
 from autosync_vcs.git.writing import Writer
 
 LOCK_WAIT_S = 10.0
@@ -128,7 +131,8 @@ class Apply:
         """Finish what an interrupted run left; None where there was nothing. Raises ``Held``."""
 
         def again(journal: Journal) -> Applied:
-            return self._apply(Journal(journal.ref, journal.old, journal.new), is_begun=True)
+            begun = Journal(journal.ref, journal.old, journal.new, in_the_way=journal.in_the_way)
+            return self._apply(begun, is_begun=True)
 
         done = recovered(self._repository, self._afterwards, again)
         return self.revisit() if done is None else done
@@ -158,7 +162,7 @@ class Apply:
         steps = self._steps(journal.old, new)
         flags = index_flags.flags(repository, steps)
         here = [step for step in steps if step.path not in flags.left]
-        ready = Ready(repository, 0, here, new, self._writer)
+        ready = Ready(repository, 0, here, new, self._writer, journal.in_the_way)
         new_index = NewIndex(repository, self._reader, journal, steps, flags)
         checkout.check_space(repository, _files(steps))
         new_index.check()
@@ -169,10 +173,11 @@ class Apply:
             result.left = left_alone(repository, steps, flags)
             crash_point("apply: staged")
             journal.rounds.append(ready.planned())
+            journal.in_the_way = ready.in_the_way
             journal.write(repository, ready.sync)
             crash_point("apply: journal written")
             with self._undisturbed(journal, wait_s, is_begun=is_begun) as lock:
-                self._afterwards.rounds(journal, result).swap_in(ready)
+                self._swap_in(ready, journal, result)
                 crash_point("apply: swapped")
                 self._follow(journal, new_index, lock, result)
         finally:
@@ -186,11 +191,22 @@ class Apply:
         repository = self._repository
         before = old or neutral(repository).line("hash-object", "-w", "-t", "tree", "--stdin")
         found = differences(repository, self._reader, before, new)
-        check_names(found)
+        check_names(found, removed(found))
         check_collisions(repository, new, found)
         return [Step(path, was, will) for path, (was, will) in found.items()]
 
     # Under the lock
+
+    def _swap_in(self, ready: Ready, journal: Journal, result: Result) -> None:
+        """Bring all files to where the commit has them, or none: half of a commit is worth nothing."""
+        try:
+            self._afterwards.rounds(journal, result).swap_in(ready)
+        except (Held, GitFailed, OSError):
+            undo(self._repository, journal, result)
+            crash_point("undoing: done")
+            Journal.drop(self._repository)
+            self._afterwards.remove_stages(journal.rounds)
+            raise
 
     @contextmanager
     def _undisturbed(self, journal: Journal, wait_s: float, *, is_begun: bool) -> Iterator[IndexLock]:

@@ -1,95 +1,28 @@
 """Writes whole files beside the working copy, as git would check them out, ready to be swapped in.
 
-A stage is a directory on the file system of its targets: below git's own directory, or, for what lies on
-another one, in a hidden directory at the root of that. Attributes are those of the commit that comes: git
-works on an empty directory with an index that holds only what is wanted, and reads them from there.
+They go into a stage, a directory from where they can be renamed (places.py). Attributes are those of the
+commit that comes: git works on an empty directory with an index that holds only what is wanted, and reads
+them from there.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
-import threading
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.entries import Entry, lookup, parents
 from autosync_vcs.git.neutral import neutral
+from autosync_vcs.git.places import TRASH, remove
 from autosync_vcs.git.process import Git, GitFailed
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.swap import sync_file_system
 
-HIDDEN = b".autosync-aside"
-"""What is beside git's own directory the state directory; git ignores it."""
 SPARE_BYTES = 16 << 20
-TRASH = b"trash-"
-MANY_FILES = 64
 PLENTY_BYTES = 4 << 30
 FEW_FILES = 16
 """Up to so many are synced one by one, more by their file system."""
-
-
-class Places:
-    """Chooses the stage for each path."""
-
-    def __init__(self, repository: Repository) -> None:
-        self._repository = repository
-        os.makedirs(repository.state_dir, exist_ok=True)
-        self._own_device = os.stat(repository.state_dir).st_dev
-        self._by_directory: dict[bytes, bytes] = {}
-
-    def of(self, path: bytes) -> bytes:
-        """Give the absolute path of the stage for a path that may not exist yet."""
-        return os.path.join(self.home(path), b"stage")
-
-    def home(self, path: bytes) -> bytes:
-        """Give the directory for what is ours, on the file system where a path is or will be."""
-        directory = os.path.dirname(path)
-        if directory not in self._by_directory:
-            self._by_directory[directory] = self._find(directory)
-        return self._by_directory[directory]
-
-    def _find(self, directory: bytes) -> bytes:
-        top = self._repository.top
-        chain = [top, *(os.path.join(top, above) for above in parents(directory + b"/"))]
-        if directory == b"":
-            chain = [top]
-        existing = [each for each in chain if os.path.isdir(each) and not os.path.islink(each.rstrip(b"/"))]
-        device = os.stat(existing[-1]).st_dev
-        if device == self._own_device:
-            return self._repository.state_dir
-        root = next(each for each in existing if os.stat(each).st_dev == device)
-        return os.path.join(root.rstrip(b"/"), HIDDEN)
-
-
-def make(repository: Repository, directory: bytes) -> None:
-    """Make a directory in a home, which git ignores where it lies in the working copy."""
-    os.makedirs(directory, exist_ok=True)
-    home = directory
-    while home != repository.state_dir and len(home) > 1:
-        if os.path.basename(home) == HIDDEN:
-            with open(os.path.join(home, b".gitignore"), "wb") as file:
-                file.write(b"*\n")
-            return
-        home = os.path.dirname(home)
-
-
-def clear(repository: Repository, place: bytes, files: int) -> None:
-    """Remove a stage of so many files, and its home where nothing else is in it.
-
-    Many are removed by a thread, since to free them takes as long as to write them.
-    """
-    home = os.path.dirname(place)
-    if files <= MANY_FILES or home != repository.state_dir or not os.path.lexists(place):
-        remove(place)
-    else:
-        trash = os.path.join(home, TRASH + secrets.token_hex(4).encode())
-        os.rename(place, trash)
-        threading.Thread(target=remove, args=(trash,), name="trash", daemon=True).start()
-    if os.path.basename(home) == HIDDEN and os.path.isdir(home) and os.listdir(home) == [b".gitignore"]:
-        remove(home)
 
 
 def check_space(repository: Repository, entries: Mapping[bytes, Entry]) -> None:
@@ -206,16 +139,3 @@ def empty_trash(repository: Repository) -> None:
         for name in os.listdir(repository.state_dir):
             if name.startswith((TRASH, b"merge-", b"attributes-")):
                 remove(os.path.join(repository.state_dir, name))
-
-
-def remove(path: bytes) -> None:
-    """Remove a file or a tree of ours, if it is there."""
-    try:
-        os.unlink(path)
-    except IsADirectoryError:
-        shutil.rmtree(path, ignore_errors=True)
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    except PermissionError:  # how some systems refuse to unlink a directory
-        with suppress(OSError):
-            shutil.rmtree(path)

@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 
 from autosync_vcs.crash import crash_point
 from autosync_vcs.git.applied import Displaced
-from autosync_vcs.git.checkout import Places, make
 from autosync_vcs.git.dropping import judged
 from autosync_vcs.git.journal import Step, pack_step, unpack_step
 from autosync_vcs.git.kept import keep
 from autosync_vcs.git.look import Local, look, look_below
+from autosync_vcs.git.places import Places, make
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.swap import directory, exchange, move
 
@@ -127,12 +127,9 @@ def _let_wait(repository: Repository, displaced: Displaced) -> None:
     base = os.path.join(repository.state_dir, b"displaced")
     os.makedirs(base, exist_ok=True)
     token = secrets.token_hex(8).encode()
-    device = os.lstat(displaced.file).st_dev
-    file = os.path.join(base, token)
-    if os.stat(base).st_dev != device:
-        aside = os.path.join(Places(repository).home(displaced.step.path), b"displaced")
-        make(repository, aside)
-        file = os.path.join(aside, token)
+    home = Places(repository).home_of(displaced.file, displaced.step.path)
+    file = os.path.join(home, b"displaced", token)
+    make(repository, os.path.dirname(file))
     fields = {
         "file": base64.b64encode(file).decode(),
         "step": pack_step(displaced.step),

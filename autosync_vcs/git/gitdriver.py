@@ -36,7 +36,7 @@ from autosync_vcs.git.remote import Remote, choose
 from autosync_vcs.git.repository import author, check_settings, discover, head, operation_in_progress
 from autosync_vcs.git.sharing import Sharing
 from autosync_vcs.git.snapshot import Snapshots
-from autosync_vcs.git.tree_diff import differences
+from autosync_vcs.git.tree_diff import differences, removed
 from autosync_vcs.git.trouble import held_by
 from autosync_vcs.git.upkeep import Upkeep
 
@@ -295,7 +295,8 @@ class GitDriver:
         conflicts: tuple[Conflict, ...] = ()
         after, merged = theirs, before is not None and base != before
         if before is not None and merged:
-            check_names(differences(self.repository, self._reader, base or before, theirs))
+            found = differences(self.repository, self._reader, base or before, theirs)
+            check_names(found, removed(found))
             outcome = merge(self.repository, before, theirs, allow_unrelated=not self._sharing.is_shared)
             after = merge_commit(self.repository, before, theirs, outcome.tree)
             conflicts = outcome.conflicts

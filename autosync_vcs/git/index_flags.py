@@ -62,10 +62,9 @@ def _changed(repository: Repository, steps: Iterable[Step], assumed: Collection[
     """Give the paths whose files are not what the old commit says, whatever git assumes."""
     if not assumed:
         return frozenset()
-    here = clean_entries(repository, sorted(assumed))
-    return frozenset(
-        step.path for step in steps if step.path in assumed and here.get(step.path) != step.old
-    )
+    known = {step.path: step.old for step in steps if step.path in assumed}
+    here = clean_entries(repository, known)
+    return frozenset(path for path, old in known.items() if here.get(path) != old)
 
 
 def _new(repository: Repository, steps: Iterable[Step]) -> dict[bytes, Entry]:

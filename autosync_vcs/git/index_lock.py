@@ -176,8 +176,8 @@ def _remove_ours(path: bytes) -> None:
 
 
 def unwritable(repository: Repository, error: OSError) -> Held:
-    """Say why git's directory cannot be written."""
-    place = os.fsdecode(repository.git_dir)
+    """Say what cannot be written, and why: git's directory, where nothing else is known."""
+    place = _named(repository, error) or os.fsdecode(repository.git_dir)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Held(HeldKind.SPACE, f"no space on the disk of {place}", "make room")
     return Held(
@@ -185,6 +185,14 @@ def unwritable(repository: Repository, error: OSError) -> Held:
         f"{place} cannot be written ({error.strerror})",
         "mend its permissions or mount",
     )
+
+
+def _named(repository: Repository, error: OSError) -> str | None:
+    """Give the file that an error tells of, unless it is one of git's or ours: those come and go."""
+    names = (error.filename2, error.filename)
+    paths = [os.fsdecode(name) for name in names if isinstance(name, (str, bytes))]
+    git_dir = os.path.join(os.fsdecode(repository.git_dir), "")
+    return next((path for path in paths if os.path.isabs(path) and not path.startswith(git_dir)), None)
 
 
 def _make_exclusively(beside: bytes, path: bytes) -> None:

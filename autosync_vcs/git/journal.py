@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from autosync_vcs.git.at_once import at_once
 from autosync_vcs.git.entries import Entry
+from autosync_vcs.git.in_the_way import InTheWay
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.swap import directory
 
@@ -47,6 +48,8 @@ class Journal:
     old: str | None
     new: str
     rounds: list[list[Planned]] = field(default_factory=list)
+    in_the_way: InTheWay | None = None
+    """What was untracked before the first file moved; the rules that judged it may be gone."""
 
     def write(self, repository: Repository, sync_staged: Callable[[], object]) -> None:
         """Write it, durably; it counts only once what it tells of, by ``sync_staged``, is on the disk too.
@@ -57,6 +60,7 @@ class Journal:
             "ref": self.ref,
             "old": self.old,
             "new": self.new,
+            "in_the_way": _packed_paths(self.in_the_way),
             "rounds": [[_packed(planned) for planned in each] for each in self.rounds],
         }
         path = _path(repository)
@@ -77,7 +81,8 @@ class Journal:
         except (FileNotFoundError, ValueError):
             return None
         rounds = [[_unpacked(packed) for packed in each] for each in fields["rounds"]]
-        return cls(fields["ref"], fields["old"], fields["new"], rounds)
+        in_the_way = _unpacked_paths(fields.get("in_the_way"))
+        return cls(fields["ref"], fields["old"], fields["new"], rounds, in_the_way)
 
     @staticmethod
     def drop(repository: Repository) -> None:
@@ -96,6 +101,20 @@ def pack_step(step: Step) -> list[Any]:
 def unpack_step(packed: list[Any]) -> Step:
     path, old, new = packed
     return Step(base64.b64decode(path), Entry(*old) if old else None, Entry(*new) if new else None)
+
+
+def _packed_paths(in_the_way: InTheWay | None) -> dict[str, bool] | None:
+    """Give whether it is ignored by path."""
+    if in_the_way is None:
+        return None
+    return {base64.b64encode(path).decode(): path in in_the_way.ignored for path in in_the_way.seen}
+
+
+def _unpacked_paths(packed: dict[str, bool] | None) -> InTheWay | None:
+    if packed is None:
+        return None
+    paths = {base64.b64decode(path): ignored for path, ignored in packed.items()}
+    return InTheWay(frozenset(paths), frozenset(path for path, ignored in paths.items() if ignored))
 
 
 def _packed(planned: Planned) -> list[Any]:

@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from autosync_vcs.git.ignored import Ignored
+from autosync_vcs.git.names import is_reserved
 from autosync_vcs.git.quarantine import Look, Quarantine, look_of
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.scan import Found, Looker
+
+RESERVED = "has a name that autosync needs for itself, so that no other host takes it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,9 @@ class Judge:
         self._now = time.time()
 
     def __call__(self, one: Found) -> None:
+        if is_reserved(one.path) and not one.deleted:
+            self.result.bad[one.path] = (RESERVED, None)
+            return
         if one.staged_only or not (one.tracked or not self._limits.ignored(one.path)):
             return
         try:

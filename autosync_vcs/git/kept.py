@@ -6,19 +6,25 @@ import itertools
 import os
 import time
 
-from autosync_vcs.git import checkout
+from autosync_vcs.git.places import Places, make
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.swap import directory, move
 
 
+def restore(repository: Repository, file: bytes, path: bytes) -> None:
+    """Give what was kept its name again, if that is free. Raises ``OSError``."""
+    here, name = os.path.split(file)
+    with (
+        directory(here, b"") as kept,
+        directory(repository.top, os.path.dirname(path), create=True) as parent,
+    ):
+        move(kept, name, parent, os.path.basename(path))
+
+
 def keep(repository: Repository, file: bytes, path: bytes) -> bytes:
     """Move a file or directory that must make room below kept/; gives where it is now."""
-    device = os.lstat(os.path.dirname(file)).st_dev
-    base = os.path.join(repository.state_dir, b"kept")
-    os.makedirs(base, exist_ok=True)
-    if os.stat(base).st_dev != device:
-        base = os.path.join(checkout.Places(repository).home(path), b"kept")
-        checkout.make(repository, base)
+    base = os.path.join(Places(repository).home_of(file, path), b"kept")
+    make(repository, base)
     day = time.strftime("%Y%m%d-%H%M%S").encode()
     number = 0
     while True:

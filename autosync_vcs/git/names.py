@@ -6,12 +6,15 @@ import os
 import sys
 import unicodedata
 from collections.abc import Collection
+from functools import lru_cache
 
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.entries import parents
 from autosync_vcs.git.neutral import neutral
 from autosync_vcs.git.repository import Repository
 
+HIDDEN = b".autosync-aside"
+"""What is beside git's own directory our state directory, on other mounts; git ignores it."""
 _IGNORED_LETTERS = {0x200C, 0x200D, 0x200E, 0x200F, 0x202A, 0x202B, 0x202C, 0x202D, 0x202E, 0xFEFF} | set(
     range(0x206A, 0x2070)
 )
@@ -21,10 +24,14 @@ NAME_BYTES = 255
 PATH_BYTES = 4095
 """Limits of Linux; other systems count letters instead, so that such names do come."""
 SHOWN_BYTES = 60
+REMEMBERED = 4096
 
 
-def check_names(paths: Collection[bytes]) -> None:
-    """Raise ``Held`` where a path leads out of the working copy or into git's directory, or is too long."""
+def check_names(paths: Collection[bytes], going: Collection[bytes] = ()) -> None:
+    """Raise ``Held`` where a path leads out of the working copy or into git's directory, or is too long.
+
+    Nor may one lead to what is ours, unless it is ``going``: older commits may have it.
+    """
     for path in paths:
         if len(path) > PATH_BYTES or any(len(name) > NAME_BYTES for name in path.split(b"/")):
             raise Held(
@@ -32,7 +39,7 @@ def check_names(paths: Collection[bytes]) -> None:
                 f"the remote has a file named {os.fsdecode(path[:SHOWN_BYTES])!r}..., too long a name here",
                 "nothing was changed; give it a shorter one on another host",
             )
-        if any(_is_hostile(component) for component in path.split(b"/")):
+        if _is_hostile(path) or (is_reserved(path) and path not in going):
             raise Held(
                 HeldKind.REPOSITORY,
                 f"the remote has a file named {os.fsdecode(path)!r}, which is not safe to write",
@@ -40,12 +47,21 @@ def check_names(paths: Collection[bytes]) -> None:
             )
 
 
-def _is_hostile(component: bytes) -> bool:
-    if component in (b"", b".", b".."):
-        return True
+def _is_hostile(path: bytes) -> bool:
+    components = path.split(b"/")
+    return any(each in (b"", b".", b"..") or _short(each) in (".git", "git~1") for each in components)
+
+
+def is_reserved(path: bytes) -> bool:
+    """Tell whether a path is, or is below, what some file system takes for a directory of ours."""
+    return any(_short(component) == HIDDEN.decode() for component in path.split(b"/"))
+
+
+@lru_cache(REMEMBERED)
+def _short(component: bytes) -> str:
+    """Give what a file system may make of a name that leaves out letters, endings and case."""
     text = component.decode("utf-8", "replace").translate(dict.fromkeys(_IGNORED_LETTERS))
-    short = text.split(":")[0].rstrip(". ").lower()
-    return short in (".git", "git~1")
+    return text.split(":")[0].rstrip(". ").casefold()
 
 
 def fold(path: bytes) -> str:

@@ -14,7 +14,7 @@ from concurrent.futures import Future, wait
 from contextlib import suppress
 
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git import checkout, index, index_flags
+from autosync_vcs.git import index, index_flags
 from autosync_vcs.git.applied import IndexMoved
 from autosync_vcs.git.at_once import in_background
 from autosync_vcs.git.entries import parents
@@ -24,6 +24,7 @@ from autosync_vcs.git.journal import Journal, Step
 from autosync_vcs.git.kept import keep_content
 from autosync_vcs.git.look import Signature, signature
 from autosync_vcs.git.objects import HelperDied, Leaf
+from autosync_vcs.git.places import remove
 from autosync_vcs.git.plainness import is_plain_name
 from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.reader import Reader
@@ -90,7 +91,7 @@ class NewIndex:
         """Give the names that git takes into an index: it leaves others out, or fails."""
         path = os.path.join(self._repository.state_dir, b"names.index")
         for leftover in (path, path + b".lock"):
-            checkout.remove(leftover)
+            remove(leftover)
         git = index.with_index(self._repository, path)
         try:
             index.change_with(git, self._repository, entries)
@@ -98,7 +99,7 @@ class NewIndex:
         except GitFailed:
             return set()
         finally:
-            checkout.remove(path)
+            remove(path)
 
     def ready(self) -> None:
         """Wait for what git makes, to know that it can be made at all before the first file moves."""

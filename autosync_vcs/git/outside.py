@@ -10,9 +10,10 @@ import os
 import shutil
 from collections.abc import Mapping
 
-from autosync_vcs.git import checkout, index
+from autosync_vcs.git import index
 from autosync_vcs.git.entries import Entry
 from autosync_vcs.git.neutral import neutral
+from autosync_vcs.git.places import remove
 from autosync_vcs.git.process import Git
 from autosync_vcs.git.repository import Repository
 
@@ -27,7 +28,7 @@ def outside(repository: Repository, entries: Mapping[bytes, Entry]) -> set[bytes
     if not entries:
         return set()
     place = os.path.join(repository.state_dir, b"outside")
-    checkout.remove(place)
+    remove(place)
     os.makedirs(os.path.join(place, b"tree"))
     try:
         git = _git(repository, place)
@@ -35,7 +36,7 @@ def outside(repository: Repository, entries: Mapping[bytes, Entry]) -> set[bytes
         git("sparse-checkout", "reapply")
         return {path for path, tag in index.tags(git).items() if tag == "S"}
     finally:
-        checkout.remove(place)
+        remove(place)
 
 
 def _git(repository: Repository, place: bytes) -> Git:

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 from autosync_vcs.git.attributes import Attributes, state_of
+from autosync_vcs.git.names import is_reserved
 from autosync_vcs.git.process import Git
 from autosync_vcs.git.repository import Repository
 
@@ -69,10 +70,12 @@ def check_plain(path: bytes, view: View) -> None:
 
 
 def is_plain_name(path: bytes) -> bool:
-    """Tell whether no git could take any part of a path for its own.
+    """Tell whether no git could take any part of a path for its own, nor we for ours.
 
     A backslash ends a part as well: it does on Windows, so that git refuses such names on every system.
     """
+    if is_reserved(path):
+        return False
     for part in path.replace(b"\\", b"/").split(b"/"):
         ascii_part = bytes(byte for byte in part if 32 <= byte < 127).lower().strip()
         if part in (b"", b".", b".."):

@@ -14,26 +14,32 @@ from dataclasses import dataclass
 from autosync_vcs.driver import Conflict
 from autosync_vcs.git import checkout
 from autosync_vcs.git.entries import Entry, differences, parents
+from autosync_vcs.git.in_the_way import InTheWay
 from autosync_vcs.git.journal import Step
 from autosync_vcs.git.kept import keep
 from autosync_vcs.git.last_changes import last_changes
 from autosync_vcs.git.look import look_below
 from autosync_vcs.git.merge import merge
 from autosync_vcs.git.neutral import neutral
+from autosync_vcs.git.places import remove
 from autosync_vcs.git.process import Git
 from autosync_vcs.git.repository import Repository
-from autosync_vcs.git.verdicts import clean_entries, is_ignored
+from autosync_vcs.git.verdicts import clean_entries
 
 _NOBODY = {"NAME": "autosync", "EMAIL": "autosync@localhost"}
 
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """The steps from what the user has to the merge; the ignored files that had to make room."""
+    """The steps from what the user has to the merge; where ignored files are that had to make room."""
 
     steps: list[Step]
     conflicts: tuple[Conflict, ...]
-    kept: list[bytes]
+    made_room: list[tuple[bytes, bytes]]
+
+    @property
+    def kept(self) -> list[bytes]:
+        return [path for _, path in self.made_room]
 
 
 class Racing:
@@ -46,16 +52,16 @@ class Racing:
         self._source = source
         self._host = host
 
-    def reconcile(self, raced: Collection[Step]) -> Reconciled:
+    def reconcile(self, raced: Collection[Step], in_the_way: InTheWay) -> Reconciled:
         """Merge the local versions of raced paths with their new ones."""
         repository = self._repository
-        kept: list[bytes] = []
+        made_room: list[tuple[bytes, bytes]] = []
         names = {step.path for step in raced if _is_file(repository, step.path)}
-        names |= _blockers(repository, raced, kept)
+        names |= _blockers(repository, raced, in_the_way, made_room)
         for step in raced:
             names |= _below(repository, step.path)
-        local = clean_entries(repository, sorted(names))
         base = {step.path: step.old for step in raced if step.old}
+        local = clean_entries(repository, {name: base.get(name) for name in sorted(names)})
         coming = {step.path: step.new for step in raced if step.new}
         attributes = checkout.attributes_of(repository, self._source, {*names, *coming})
         attributes = _beside(attributes, {*base, *local, *coming})
@@ -68,7 +74,7 @@ class Racing:
         merged = merge(repository, here, there)
         changed = differences(git, here, merged.tree)
         steps = [Step(path, old, new) for path, (old, new) in sorted(changed.items())]
-        return Reconciled(steps, self._named(git, merged.conflicts), kept)
+        return Reconciled(steps, self._named(git, merged.conflicts), made_room)
 
     def _named(self, git: Git, conflicts: Collection[Conflict]) -> tuple[Conflict, ...]:
         """Tell whose versions they are: this host's has the name, the other came with a commit."""
@@ -88,16 +94,20 @@ def _is_file(repository: Repository, path: bytes) -> bool:
     return local is not None and local.mode in ("100644", "100755", "120000")
 
 
-def _blockers(repository: Repository, raced: Iterable[Step], kept: list[bytes]) -> set[bytes]:
+def _blockers(
+    repository: Repository,
+    raced: Iterable[Step],
+    in_the_way: InTheWay,
+    made_room: list[tuple[bytes, bytes]],
+) -> set[bytes]:
     """Give the files that are where a directory must be; ignored ones make room at once."""
     found = set()
     for above in {above.rstrip(b"/") for step in raced if step.new for above in parents(step.path)}:
         if not _is_file(repository, above):
             continue
-        local = look_below(repository.top, above, repository.object_format)
-        if local and is_ignored(repository, above, local):
-            keep(repository, os.path.join(repository.top, above), above)
-            kept.append(above)
+        if in_the_way.is_ignored(repository, above):
+            file = keep(repository, os.path.join(repository.top, above), above)
+            made_room.append((file, above))
         else:
             found.add(above)
     return found
@@ -150,12 +160,12 @@ def _newest(repository: Repository, names: Iterable[bytes]) -> int:
 
 def _commit(git: Git, entries: Mapping[bytes, Entry], at: int, *parent: str) -> str:
     index_path = os.path.join(os.path.dirname(os.fsdecode(git.directory)), "race.index")
-    checkout.remove(os.fsencode(index_path))
+    remove(os.fsencode(index_path))
     index = git.varied(environment={"GIT_INDEX_FILE": index_path})
     lines = [f"{mode} {oid} 0\t".encode() + path + b"\0" for path, (mode, oid) in sorted(entries.items())]
     index("update-index", "-z", "--index-info", input=b"".join(lines))
     tree = index.line("write-tree")
-    checkout.remove(os.fsencode(index_path))
+    remove(os.fsencode(index_path))
     variables = {
         f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in _NOBODY.items()
     }

@@ -6,11 +6,13 @@ import os
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 
-from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git import checkout
 from autosync_vcs.git.entries import Entry
+from autosync_vcs.git.in_the_way import InTheWay
 from autosync_vcs.git.journal import Planned, Step
 from autosync_vcs.git.look import UNKNOWN, Local, look
+from autosync_vcs.git.obstacles import Obstacles
+from autosync_vcs.git.places import Places, make, remove
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.swap import directory
 from autosync_vcs.git.verdicts import clean_entries, ignored_by
@@ -27,26 +29,40 @@ class Ready:
     """
 
     def __init__(
-        self, repository: Repository, number: int, steps: Iterable[Step], source: str, writer: Writer
+        self,
+        repository: Repository,
+        number: int,
+        steps: Iterable[Step],
+        source: str,
+        writer: Writer,
+        in_the_way: InTheWay | None = None,
     ) -> None:
-        """``source`` is the commit whose attributes and ignore rules count."""
+        """``source`` is the commit whose attributes and ignore rules count.
+
+        ``in_the_way`` is what is known of untracked files from before anything moved.
+        """
         self.steps = sorted(steps, key=lambda step: step.path)
         self.staged: dict[bytes, Local] = {}
         self.believed: dict[bytes, Local] = {}
         self.spared: set[bytes] = set()
+        self.in_the_way = in_the_way
         self._repository = repository
         self._number = b"%d" % number
         self._source = source
         self._writer = writer
-        self._places = checkout.Places(repository)
+        self._places = Places(repository)
+        self._obstacles = Obstacles(repository, self._places)
         self._in_place: dict[bytes, dict[bytes, Entry]] = {}
 
     def prepare(self) -> None:
         """Stage all files and look at all paths; changes nothing. Raises ``Held``, ``OSError``."""
         wanted = {step.path: step.new for step in self.steps if step.new and step.new.mode != GITLINK}
         attributes = self._writer.rules(self._source, wanted, b".gitattributes") if wanted else {}
+        tracked, untracked = {step.path for step in self.steps if step.old}, set[bytes]()
         for step in self.steps:
-            self._check_writable(step.path)
+            there = self._obstacles.check(step.path)
+            if there is not None and step.new and there not in tracked:
+                untracked.add(there)
             chosen = self._in_place.setdefault(self._places.of(step.path), {})
             if step.path in wanted:
                 chosen[step.path] = wanted[step.path]
@@ -57,6 +73,8 @@ class Ready:
         if removed:  # another host may only have ceased to track them
             rules = self._writer.rules(self._source, removed, b".gitignore")
             self.spared = ignored_by(self._repository, rules, removed)
+        if self.in_the_way is None:
+            self.in_the_way = InTheWay.judged(self._repository, untracked, self.spared)
 
     def sync(self) -> None:
         """Let the staged files be on the disk."""
@@ -91,18 +109,11 @@ class Ready:
     def _stage(
         self, place: bytes, entries: Mapping[bytes, Entry], attributes: Mapping[bytes, Entry]
     ) -> None:
-        checkout.make(self._repository, place)
-        checkout.remove(os.path.join(place, self._number))
+        make(self._repository, place)
+        remove(os.path.join(place, self._number))
         os.makedirs(os.path.join(place, self._number, b"old"))
         files = os.path.join(place, self._number, b"new")
         self.staged.update(self._writer.write(files, entries, attributes))
-
-    def _check_writable(self, path: bytes) -> None:
-        parent = os.path.dirname(os.path.join(self._repository.top, path))
-        if os.path.isdir(parent) and not os.access(parent, os.W_OK | os.X_OK):
-            raise Held(
-                HeldKind.REPOSITORY, f"{os.fsdecode(parent)} cannot be written", "mend its permissions"
-            )
 
     def _believe(self) -> None:
         """Find the paths that hold what the old commit says."""
@@ -119,10 +130,11 @@ class Ready:
                 doubtful[step.path] = local
         if not doubtful:
             return
-        cleaned = clean_entries(self._repository, doubtful)
-        for step in self.steps:
-            if step.path in doubtful and cleaned.get(step.path) == step.old:
-                self.believed[step.path] = doubtful[step.path]
+        old = {step.path: step.old for step in self.steps if step.path in doubtful}
+        cleaned = clean_entries(self._repository, old)
+        for path, entry in old.items():
+            if cleaned.get(path) == entry:
+                self.believed[path] = doubtful[path]
 
     def _local(self, path: bytes) -> Local | None:
         with (

@@ -24,7 +24,7 @@ def recovered(
     index_journal.complete(repository)
     journal = Journal.read(repository)
     if journal is None:
-        afterwards.remove_stages([])
+        afterwards.remove_forgotten_stages()
         checkout.empty_trash(repository)
         return None
     returned, result = displaced.Returned(), Result()

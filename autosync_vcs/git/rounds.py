@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from autosync_vcs.crash import crash_point
 from autosync_vcs.git import forced
 from autosync_vcs.git.applied import Result
+from autosync_vcs.git.in_the_way import InTheWay
 from autosync_vcs.git.journal import Journal, Step
 from autosync_vcs.git.races import Racing
 from autosync_vcs.git.ready import Ready
@@ -37,16 +38,19 @@ class Rounds:
 
     def merge(self, raced: Sequence[Step]) -> None:
         """Merge what raced with what the user has, and swap that in."""
+        known = self._journal.in_the_way or InTheWay()
         result = self._result
         for number in range(1, ROUNDS):
             if not raced:
                 break
-            merged = self._racing.reconcile(raced)
+            merged = self._racing.reconcile(raced, known)
             result.conflicts += merged.conflicts
             result.kept += merged.kept
+            result.made_room += merged.made_room
             result.dirty |= {step.path for step in (*raced, *merged.steps)}
             forced.note(self._repository, (copy for each in merged.conflicts for copy in each.copies))
-            ready = Ready(self._repository, number, merged.steps, self._journal.new, self._writer)
+            new, writer = self._journal.new, self._writer
+            ready = Ready(self._repository, number, merged.steps, new, writer, known)
             ready.prepare()
             self._journal.rounds.append(ready.planned())
             self._journal.write(self._repository, ready.sync)
@@ -58,7 +62,10 @@ class Rounds:
     def _swapped(self, ready: Ready, *, is_last: bool = False) -> list[Step]:
         """Do a round; give what raced."""
         swapping, result = SwapRound(self._repository, ready), self._result
-        swapping.swap()
+        try:
+            swapping.swap()
+        finally:
+            result.made_room += swapping.made_room
         if swapping.raced and is_last:
             swapping.keep_rest()
         result.kept += swapping.kept

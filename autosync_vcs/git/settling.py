@@ -21,13 +21,13 @@ from typing import Literal
 
 from autosync_common.errors import TemporaryError, UserError
 from autosync_vcs.crash import crash_point
-from autosync_vcs.git.checkout import Places, make
 from autosync_vcs.git.conflict_names import ordinary_names
 from autosync_vcs.git.conflicts import originals
 from autosync_vcs.git.dropping import judged
 from autosync_vcs.git.entries import lookup
 from autosync_vcs.git.look import DIRECTORY, look_below, signature
 from autosync_vcs.git.neutral import neutral
+from autosync_vcs.git.places import Places, make
 from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.repository import Repository, head
 from autosync_vcs.git.settling_note import Note, Seen, only_one

@@ -22,6 +22,7 @@ from autosync_vcs.git.index import Prepared, Seen
 from autosync_vcs.git.index_file import TreePatch
 from autosync_vcs.git.judging import NO_LOSS, Judge, Judged, Limits, Loss
 from autosync_vcs.git.made import Path
+from autosync_vcs.git.names import is_reserved
 from autosync_vcs.git.objects import Leaf
 from autosync_vcs.git.process import Git, GitFailed
 from autosync_vcs.git.quarantine import Look, Quarantine, look_of
@@ -125,7 +126,7 @@ class Staging:
             found = self._compared(git, head)
         except GitFailed as failure:
             raise held_by(self._repository, failure) from None
-        chosen = tuple(one for one in found if selection(one.path))
+        chosen = tuple(one for one in found if selection(one.path) and not _is_left_out(one))
         by_hand = [one.new.oid for one in chosen if one.new and one.path not in judged.add]
         make_durable(self._repository, by_hand)
         return Draft(
@@ -253,6 +254,11 @@ def _remove_as_git(git: Git, paths: Sequence[bytes]) -> None:
         options = ("--ignore-unmatch", "--pathspec-from-file=-", "--pathspec-file-nul")
         lines = b"".join(path + b"\0" for path in sorted(left))
         git("rm", "-q", "-f", "--cached", *options, input=lines, allow=(0, 1))
+
+
+def _is_left_out(one: Difference) -> bool:
+    """Tell whether a person has staged what no other host takes."""
+    return one.new is not None and is_reserved(one.path)
 
 
 def _is_rule(path: bytes) -> bool:

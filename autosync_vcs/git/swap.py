@@ -13,6 +13,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import secrets
 import signal
 import stat
 import sys
@@ -58,9 +59,13 @@ def _renamed(one: int, one_name: bytes, other: int, other_name: bytes, flags: in
 
 
 def _exchange_by_link(one: int, one_name: bytes, other: int, other_name: bytes) -> None:
-    aside = one_name + b".aside"
+    aside = b".aside-" + secrets.token_hex(8).encode()  # the longest name has no room for an ending
     os.link(other_name, aside, src_dir_fd=other, dst_dir_fd=one, follow_symlinks=False)
-    os.rename(one_name, other_name, src_dir_fd=one, dst_dir_fd=other)
+    try:
+        os.rename(one_name, other_name, src_dir_fd=one, dst_dir_fd=other)
+    except OSError:
+        os.unlink(aside, dir_fd=one)
+        raise
     os.rename(aside, one_name, src_dir_fd=one, dst_dir_fd=one)
 
 

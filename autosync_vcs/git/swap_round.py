@@ -10,20 +10,23 @@ kept until nobody can be writing to it any more (displaced.py).
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
 from contextlib import suppress
 
 from autosync_vcs.crash import crash_point
+from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.applied import Displaced
+from autosync_vcs.git.checkout import disk_full
+from autosync_vcs.git.in_the_way import InTheWay
 from autosync_vcs.git.journal import Step
 from autosync_vcs.git.kept import keep
 from autosync_vcs.git.look import DIRECTORY, LARGE_BYTES, OTHER, Local, Signature, look, unchanged
 from autosync_vcs.git.ready import GITLINK, Ready
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.swap import directory, exchange, move
-from autosync_vcs.git.verdicts import is_ignored
 
 _Action = Callable[[Step], bool]
 """Does a step; False when it is to be tried again."""
@@ -39,6 +42,7 @@ class SwapRound:
         self.placed: dict[bytes, Signature] = {}
         self.displaced: list[Displaced] = []
         self.kept: list[bytes] = []
+        self.made_room: list[tuple[bytes, bytes]] = []
         self._repository = repository
         self._ready = ready
 
@@ -72,6 +76,8 @@ class SwapRound:
                 continue  # somebody was quicker: look again
             except NotADirectoryError:
                 break
+            except OSError as error:
+                raise not_swapped(self._repository, step.path, error) from None
         if step.new is not None:
             self.raced.append(step)
 
@@ -96,17 +102,15 @@ class SwapRound:
         except (FileNotFoundError, NotADirectoryError):
             return True
         self._note_displaced(step, b"old")
-        self._remove_empty_directories(step.path)
+        remove_empty_directories(self._repository, step.path)
         return True
 
     def _put_in(self, step: Step) -> bool:
         name = os.path.basename(step.path)
         with directory(self._repository.top, os.path.dirname(step.path), create=True) as parent:
-            if step.new and step.new.mode == GITLINK:
-                with suppress(FileExistsError):
-                    os.mkdir(name, dir_fd=parent)
-                return True
             local = self._look(parent, name)
+            if step.new and step.new.mode == GITLINK:
+                return self._make_submodule(step, parent, name, local)
             if local is None:
                 with self._ready.directory_of(step, b"new") as stage:
                     move(stage, name, parent, name)
@@ -119,6 +123,14 @@ class SwapRound:
             elif not self._exchanged(step, parent, name, local):
                 return True
         self.placed[step.path] = self._ready.staged[step.path].signature
+        return True
+
+    def _make_submodule(self, step: Step, parent: int, name: bytes, local: Local | None) -> bool:
+        """Make the directory of a submodule, unless a file is there."""
+        if local is None:
+            os.mkdir(name, dir_fd=parent)
+        elif local.mode != DIRECTORY and step not in self.raced:
+            return self._in_the_way(step, parent, name, local)
         return True
 
     def _exchanged(self, step: Step, parent: int, name: bytes, local: Local) -> bool:
@@ -163,14 +175,19 @@ class SwapRound:
             with suppress(OSError):
                 os.rmdir(name, dir_fd=parent)
                 return False
-        if step.old is None and local.mode != OTHER and is_ignored(self._repository, step.path, local):
-            keep(self._repository, os.path.join(self._repository.top, step.path), step.path)
+        if step.old is None and local.mode != OTHER and self._belongs_nowhere(step.path):
+            file = keep(self._repository, os.path.join(self._repository.top, step.path), step.path)
             self.kept.append(step.path)
+            self.made_room.append((file, step.path))
             return False
         self.raced.append(step)
         return True
 
     # What is what
+
+    def _belongs_nowhere(self, path: bytes) -> bool:
+        known = self._ready.in_the_way or InTheWay()
+        return known.is_ignored(self._repository, path)
 
     def _look(self, parent: int, name: bytes) -> Local | None:
         return look(parent, name, self._repository.object_format)
@@ -201,11 +218,25 @@ class SwapRound:
         if stat.S_IMODE(staged.st_mode) != readable | executable:
             os.chmod(name, readable | executable, dir_fd=stage)
 
-    def _remove_empty_directories(self, path: bytes) -> None:
-        kept = self._repository.prefix.rstrip(b"/")
-        while (path := os.path.dirname(path)) and path != kept:
-            try:
-                with directory(self._repository.top, os.path.dirname(path)) as parent:
-                    os.rmdir(os.path.basename(path), dir_fd=parent)
-            except OSError:
-                return
+
+def remove_empty_directories(repository: Repository, path: bytes) -> None:
+    """Remove those that a path was in, but never the synced directory itself."""
+    kept = repository.prefix.rstrip(b"/")
+    while (path := os.path.dirname(path)) and path != kept:
+        try:
+            with directory(repository.top, os.path.dirname(path)) as parent:
+                os.rmdir(os.path.basename(path), dir_fd=parent)
+        except OSError:
+            return
+
+
+def not_swapped(repository: Repository, path: bytes, error: OSError) -> Held:
+    """Say why a path cannot be given its new file, where that was not to be foreseen."""
+    place = os.fsdecode(os.path.join(repository.top, path))
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return disk_full(repository)
+    return Held(
+        HeldKind.REPOSITORY,
+        f"{place} cannot be replaced ({error.strerror})",
+        "nothing was changed; mend its permissions, its attributes or its mount",
+    )

@@ -30,6 +30,11 @@ def differences(repository: Repository, reader: Reader, old: str, new: str) -> D
         return entries.differences(neutral(repository), old, new)
 
 
+def removed(found: Differences) -> set[bytes]:
+    """Give the paths that the new one has no more."""
+    return {path for path, (_, new) in found.items() if new is None}
+
+
 def new_objects(reader: Reader, old: str, new: str) -> dict[str, str] | None:
     """Give the kinds of all objects of a tree that another has not at the same place, by id.
 

@@ -8,30 +8,69 @@ from contextlib import suppress
 
 from autosync_vcs.git import checkout
 from autosync_vcs.git.entries import Entry
-from autosync_vcs.git.look import DIRECTORY, Local
+from autosync_vcs.git.look import look_below
 from autosync_vcs.git.neutral import neutral
+from autosync_vcs.git.places import remove
 from autosync_vcs.git.process import Git, GitFailed
 from autosync_vcs.git.repository import Repository
 
 
-def clean_entries(repository: Repository, paths: Iterable[bytes]) -> dict[bytes, Entry]:
-    """Give the entries that ``git add`` would make, with their blobs written; nothing for what fails."""
-    paths = list(paths)
+def clean_entries(repository: Repository, known: Mapping[bytes, Entry | None]) -> dict[bytes, Entry]:
+    """Give the entries that ``git add`` would make of these paths, with their blobs written.
+
+    Each is given with the entry that git knows: where the file system has no links, or no bit that a file
+    may be executed, only that tells so. What git will not convert is taken as it is. Nothing is given for
+    what is not there or cannot be read.
+    """
     index = os.path.join(repository.state_dir, b"judge.index")
-    checkout.remove(index)
+    remove(index)
     git = repository.git().varied(environment={"GIT_INDEX_FILE": os.fsdecode(index)})
-    add = ("update-index", "--add", "--replace", "-z", "--stdin")
+    try:
+        _seed(git, known)
+        refused = _refused(git, index, list(known))
+        result = {path: entry for path, entry in _listed(git).items() if path not in refused}
+    finally:
+        remove(index)
+    return result | _unconverted(repository, refused)
+
+
+def _seed(git: Git, known: Mapping[bytes, Entry | None]) -> None:
+    lines = [
+        f"{entry.mode} {entry.oid} 0\t".encode() + path + b"\0"
+        for path, entry in known.items()
+        if entry and entry.mode != "160000"
+    ]
+    if lines:
+        with suppress(GitFailed):
+            git("update-index", "-z", "--index-info", input=b"".join(lines))
+
+
+def _refused(git: Git, index: bytes, paths: list[bytes]) -> list[bytes]:
+    """Take the paths up in an index; give those that git will not take."""
+    add = ("update-index", "--add", "--remove", "--replace", "-z", "--stdin")
+    refused = []
     try:
         git(*add, input=b"".join(path + b"\0" for path in paths))
     except GitFailed:
         for path in paths:
-            checkout.remove(index + b".lock")
-            with suppress(GitFailed):
+            remove(index + b".lock")
+            try:
                 git(*add, input=path + b"\0")
-    try:
-        return _listed(git)
-    finally:
-        checkout.remove(index)
+            except GitFailed:
+                refused.append(path)
+    return refused
+
+
+def _unconverted(repository: Repository, paths: Iterable[bytes]) -> dict[bytes, Entry]:
+    result = {}
+    for path in paths:
+        local = look_below(repository.top, path, repository.object_format)
+        if local is not None and local.mode in ("100644", "100755"):
+            file = os.fsdecode(os.path.join(repository.top, path))
+            with suppress(GitFailed):
+                oid = repository.git().line("hash-object", "-w", "--no-filters", "--", file)
+                result[path] = Entry(local.mode, oid)
+    return result
 
 
 def _listed(git: Git) -> dict[bytes, Entry]:
@@ -43,17 +82,23 @@ def _listed(git: Git) -> dict[bytes, Entry]:
     return result
 
 
-def is_ignored(repository: Repository, path: bytes, local: Local) -> bool:
-    """Tell whether all that is at an untracked path is ignored by the rules in the working copy."""
-    if local.mode != DIRECTORY:
-        return bool(_ignored(repository.git(), [path]))
+def ignored_wholly(repository: Repository, paths: Iterable[bytes]) -> set[bytes]:
+    """Give those untracked paths of which all is ignored by the rules in the working copy."""
+    files = {path: _files_of(repository, path) for path in paths}
+    ignored = _ignored(repository.git(), [file for each in files.values() for file in each])
+    return {path for path, each in files.items() if ignored.issuperset(each)}
+
+
+def _files_of(repository: Repository, path: bytes) -> list[bytes]:
+    """Give all files and links below a directory; what is none itself is the only one."""
     top = os.path.join(repository.top, path)
-    paths = [
+    if os.path.islink(top) or not os.path.isdir(top):
+        return [path]
+    return [
         os.path.relpath(os.path.join(above, name), repository.top)
         for above, below, names in os.walk(top)
         for name in (*names, *(link for link in below if os.path.islink(os.path.join(above, link))))
     ]
-    return len(_ignored(repository.git(), paths)) == len(paths)
 
 
 def ignored(repository: Repository, paths: Collection[bytes]) -> set[bytes]:
@@ -66,14 +111,14 @@ def ignored_by(repository: Repository, rules: Mapping[bytes, Entry], paths: list
     if not paths or not rules:
         return set()
     place = os.path.join(repository.state_dir, b"rules")
-    checkout.remove(place)
+    remove(place)
     checkout.write_files(repository, place, rules, {})
     git = neutral(repository)
     git = git.varied(environment={"GIT_WORK_TREE": os.fsdecode(place)}, directory=place)
     try:
         return _ignored(git, paths)
     finally:
-        checkout.remove(place)
+        remove(place)
 
 
 def _ignored(git: Git, paths: Iterable[bytes]) -> set[bytes]:

@@ -18,6 +18,7 @@ from autosync_vcs.git.attributes import speaks_of_conversion
 from autosync_vcs.git.entries import Entry, parents
 from autosync_vcs.git.look import UNKNOWN, Local, local_of, look
 from autosync_vcs.git.objects import HelperDied
+from autosync_vcs.git.places import remove
 from autosync_vcs.git.plainness import Settings, asked_settings, configuration_state, is_plain_name
 from autosync_vcs.git.reader import Reader
 from autosync_vcs.git.repository import Repository
@@ -70,7 +71,7 @@ class Writer:
             self._check_plain(wanted, attributes)
             written = _Files(self._repository, self._reader, place).write(wanted)
         except (_NotPlain, HelperDied, FileExistsError):
-            checkout.remove(place)
+            remove(place)
             checkout.write_files(self._repository, place, wanted, attributes)
             written = {path: self._looked(place, path) for path in wanted}
         return written
