@@ -96,10 +96,18 @@ class Apply:
     """Applies commits to one repository; one call at a time. Its helpers live until ``close``."""
 
     def __init__(
-        self, repository: Repository, reader: Reader | None = None, host: str | None = None
+        self,
+        repository: Repository,
+        reader: Reader | None = None,
+        host: str | None = None,
+        knows_plain: index_flags.KnowsPlain = index_flags.never_known,
     ) -> None:
-        """``reader`` is one that others use, too; ``host`` is the name of this one in commits."""
+        """``reader`` is one that others use, too; ``host`` is the name of this one in commits.
+
+        ``knows_plain`` spares a look at a large index.
+        """
         self._repository = repository
+        self._knows_plain = knows_plain
         self._own_reader = None if reader else Reader(repository)
         self._reader = reader or self._own_reader or Reader(repository)
         self._writer = Writer(repository, self._reader)
@@ -160,7 +168,7 @@ class Apply:
         repository, new, result = self._repository, journal.new, Result()
         self._mover.warm_up()  # it starts while files are staged
         steps = self._steps(journal.old, new)
-        flags = index_flags.flags(repository, steps)
+        flags = index_flags.flags(repository, steps, self._knows_plain)
         here = [step for step in steps if step.path not in flags.left]
         ready = Ready(repository, 0, here, new, self._writer, journal.in_the_way)
         new_index = NewIndex(repository, self._reader, journal, steps, flags)

@@ -72,7 +72,7 @@ class GitDriver:
         )
         self._sharing = Sharing(self.repository, config.branch)
         self._reader = Reader(self.repository)
-        self._applying = Apply(self.repository, self._reader, self._host)
+        self._applying = Apply(self.repository, self._reader, self._host, self._snapshots.knows_plain)
         self._upkeep = Upkeep(self.repository)
         self._remote: Remote | None = None
         self._adopt: str | None = None

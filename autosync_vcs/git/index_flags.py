@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from autosync_vcs.git import index
@@ -14,6 +14,14 @@ from autosync_vcs.git.outside import is_sparse, outside
 from autosync_vcs.git.ready import GITLINK
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.verdicts import clean_entries
+
+KnowsPlain = Callable[[Collection[bytes]], bool]
+"""Tells of paths whether the index is known to say of them what HEAD does, without flags."""
+
+
+def never_known(_: Collection[bytes]) -> bool:
+    """Look for yourself."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +43,14 @@ class Flags:
         return self.skipped | self.changed
 
 
-def flags(repository: Repository, steps: Collection[Step]) -> Flags:
+def flags(repository: Repository, steps: Collection[Step], knows_plain: KnowsPlain = never_known) -> Flags:
     """Find what is flagged. Asks git only where a flag may be, and holds no others of the index."""
     skipped, assumed = set[bytes](), set[bytes]()
     in_directory = set[bytes]()
     is_in_patterns = is_sparse(repository)
     paths = {step.path for step in steps}
     gone = set() if is_in_patterns else {_above(path) for path in paths if _is_out(repository, path)}
-    is_plain = _is_plain(repository, steps)
+    is_plain = _is_plain(repository, steps, knows_plain)
     if _may_be_flagged(repository) or not is_plain:
         for line in pieces(repository.git().stream("ls-files", "-v", "-z")):
             path, is_skipped = line[2:], line[:1] in b"Ss"
@@ -110,9 +118,9 @@ def _may_be_flagged(repository: Repository) -> bool:
     return found != 2 or any(name.startswith(b"sharedindex.") for name in os.listdir(repository.git_dir))
 
 
-def _is_plain(repository: Repository, steps: Iterable[Step]) -> bool:
+def _is_plain(repository: Repository, steps: Iterable[Step], knows_plain: KnowsPlain) -> bool:
     known = {step.path: Leaf(*step.old) for step in steps if step.old and step.old.mode != GITLINK}
-    return index.holds_plainly(repository, known)
+    return knows_plain(known) or index.holds_plainly(repository, known)
 
 
 def version(repository: Repository) -> int | None:

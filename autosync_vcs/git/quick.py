@@ -109,6 +109,14 @@ class Quick:
                 flagged, staged = view.flagged - moved.unflagged, view.staged - moved.touched
                 self._view = View(moved.after, moved.new, flagged, staged)
 
+    def knows_plain(self, head: str | None, paths: Collection[bytes]) -> bool:
+        """Tell whether it is known, without a look, that the index says of these paths what HEAD does."""
+        with self._steady, contextlib.suppress(NotPlain):
+            view = self._view
+            if view is not None and (view.seen, view.head) == (self._seen(), head):
+                return view.flagged.isdisjoint(paths) and view.staged.isdisjoint(paths)
+        return False
+
     def refresh(self, head: str | None) -> None:
         """Learn about the index now rather than with the next commit."""
         if head is not None and self._configured().plain:

@@ -158,6 +158,10 @@ class Snapshots:
         """Take note of what a pull did to the index: the next commit need not look."""
         self._quick.pulled(moved)
 
+    def knows_plain(self, paths: Collection[bytes]) -> bool:
+        """Tell whether it is known that the index says of these paths what HEAD does, without flags."""
+        return self._quick.knows_plain(self._landing.head().id, paths)
+
     def warm_up(self) -> None:
         """Do now what the next commit would have to wait for; between commits, when there is time."""
         with contextlib.suppress(GitFailed, NotPlain, OSError, Held):
