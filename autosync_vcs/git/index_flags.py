@@ -36,6 +36,8 @@ class Flags:
     """Those of the assumed ones that the user has otherwise all the same."""
     is_plain: bool = False
     """Whether the index says of all paths what the old commit does, without flags."""
+    is_known: bool = False
+    """Whether that was known before, also of paths that the old commit does not have."""
 
     @property
     def left(self) -> frozenset[bytes]:
@@ -50,7 +52,8 @@ def flags(repository: Repository, steps: Collection[Step], knows_plain: KnowsPla
     is_in_patterns = is_sparse(repository)
     paths = {step.path for step in steps}
     gone = set() if is_in_patterns else {_above(path) for path in paths if _is_out(repository, path)}
-    is_plain = _is_plain(repository, steps, knows_plain)
+    is_known = knows_plain(paths)
+    is_plain = is_known or _is_plain(repository, steps)
     if _may_be_flagged(repository) or not is_plain:
         for line in pieces(repository.git().stream("ls-files", "-v", "-z")):
             path, is_skipped = line[2:], line[:1] in b"Ss"
@@ -63,7 +66,7 @@ def flags(repository: Repository, steps: Collection[Step], knows_plain: KnowsPla
     if is_in_patterns:
         skipped |= outside(repository, _new(repository, steps))
     changed = _changed(repository, steps, assumed - skipped)
-    return Flags(frozenset(skipped), frozenset(assumed), changed, is_plain)
+    return Flags(frozenset(skipped), frozenset(assumed), changed, is_plain, is_known)
 
 
 def _changed(repository: Repository, steps: Iterable[Step], assumed: Collection[bytes]) -> frozenset[bytes]:
@@ -118,9 +121,9 @@ def _may_be_flagged(repository: Repository) -> bool:
     return found != 2 or any(name.startswith(b"sharedindex.") for name in os.listdir(repository.git_dir))
 
 
-def _is_plain(repository: Repository, steps: Iterable[Step], knows_plain: KnowsPlain) -> bool:
+def _is_plain(repository: Repository, steps: Iterable[Step]) -> bool:
     known = {step.path: Leaf(*step.old) for step in steps if step.old and step.old.mode != GITLINK}
-    return knows_plain(known) or index.holds_plainly(repository, known)
+    return index.holds_plainly(repository, known)
 
 
 def version(repository: Repository) -> int | None:

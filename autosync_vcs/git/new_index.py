@@ -61,7 +61,7 @@ class NewIndex:
         self._begun: Future[index.Prepared] | None = None
         self._beside: index.Prepared | None = None
         self._patched: index.Prepared | None = None
-        self._staged: Mapping[bytes, str] = {}
+        self._staged: dict[bytes, str] = {}
 
     def begin(self) -> None:
         """Begin with what needs no lock."""
@@ -102,8 +102,12 @@ class NewIndex:
             remove(path)
 
     def ready(self) -> None:
-        """Wait for what git makes, to know that it can be made at all before the first file moves."""
-        if self._begun is not None:
+        """Know before the first file moves that git can make the index, and keep what is staged.
+
+        Where it is known that nothing there is flagged or staged, there is nothing to wait for.
+        """
+        nothing_to_keep = self._flags.is_known and not self._flags.skipped
+        if self._begun is not None and not nothing_to_keep:
             self._begun.result()
             self._keep_staged()
 
@@ -121,7 +125,7 @@ class NewIndex:
         self._beside = self._begun.result() if self._begun else None
         if self._beside is None or not index.unchanged(self._repository, self._beside):
             self._beside = self._made_by_git()  # the user's git was quicker
-            self._keep_staged()
+        self._keep_staged()
         self._refresh(self._beside, placed)
 
     @property
@@ -214,7 +218,8 @@ class NewIndex:
 
     def _keep_staged(self) -> None:
         """Write down what only the index holds; what the file holds too is dealt with as a file."""
-        for path, oid in self._staged.items():
+        while self._staged:
+            path, oid = self._staged.popitem()
             content = self._repository.git()("cat-file", "blob", oid).stdout
             keep_content(self._repository, content, path)
             self.kept.append(path)
