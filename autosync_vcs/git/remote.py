@@ -284,11 +284,12 @@ class Remote:
             self._push_mover.warm_up()
 
     def rest(self) -> None:
-        """End the helpers; they come back when they are needed."""
+        """End the helpers; they come back when they are needed, and what is configured is asked again."""
         self._mover.close()
         self._push_mover.close()
         self._proof.close()
         self._rest_direct()
+        self._suits, self._direct_of = (None, False), None
 
     def hang_up(self) -> None:
         """End kept connections."""

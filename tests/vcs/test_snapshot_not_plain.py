@@ -224,6 +224,21 @@ def test_a_change_of_an_included_configuration_counts_at_once(
     assert git(place, "rev-parse", "HEAD^{tree}") == expected
 
 
+def test_an_included_configuration_counts_that_comes_only_now_or_includes_others(
+    place: Path, tmp_path: Path
+) -> None:
+    (place / ".git" / "first").write_text("[include]\n\tpath = second\n")
+    git(place, "config", "include.path", "first")
+    snapshots = snapshots_of(place)
+    write(place, {"a.txt": "more\n"})
+    snapshots.commit([b"a.txt"])
+    (place / ".git" / "second").write_text("[core]\n\tautocrlf = input\n")
+    write(place, {"a.txt": "1\r\n2\r\n"})
+    expected = as_git(place)
+    snapshots.commit([b"a.txt"])
+    assert git(place, "rev-parse", "HEAD^{tree}") == expected
+
+
 @pytest.mark.parametrize("line", ["fileMode = ", "fileMode = 00", "fileMode", "symlinks = ", "autocrlf = "])
 def test_a_switch_means_what_it_means_to_git(place: Path, line: str) -> None:
     with (place / ".git" / "config").open("a") as file:
