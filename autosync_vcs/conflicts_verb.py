@@ -96,7 +96,7 @@ def _settle(place: Place, keep: Keep, arguments: Mapping[str, Any]) -> int:
     if place.file is None:
         raise UserError(arguments["FILE"], "is no file", f"autosync conflicts --keep={keep} FILE")
     known = {one.copy: one for one in list_conflicts(place.repository)}
-    for one in settle(place.repository, place.file, keep):
+    for one in settle(place.repository, place.file, keep, known):
         listed = known[one.copy]
         renamed = None if one.renamed is None else os.fsdecode(one.renamed)
         if arguments["--json"]:

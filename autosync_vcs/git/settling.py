@@ -14,7 +14,7 @@ import os
 import secrets
 import stat
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
@@ -45,8 +45,12 @@ class Settled:
     """What the copy is called now; None where there is none any more."""
 
 
-def settle(repository: Repository, name: bytes, keep: Keep) -> list[Settled]:
+def settle(
+    repository: Repository, name: bytes, keep: Keep, listed: Collection[bytes] | None = None
+) -> list[Settled]:
     """Settle all conflicts of a file, or one given by the name of its copy.
+
+    Only the copies that are ``listed`` are meant, where that is given: another may come at any moment.
 
     ``this`` removes the copies, ``other`` gives the copy's content the name, ``both`` makes ordinary files
     of the copies. Raises ``UserError`` where there is no such conflict, ``TemporaryError`` where one of the
@@ -54,7 +58,7 @@ def settle(repository: Repository, name: bytes, keep: Keep) -> list[Settled]:
     """
     with only_one(repository):
         _finish(repository)
-        path, chosen = _chosen(repository, name, keep)
+        path, chosen = _chosen(repository, name, keep, listed)
         seen = _committed(repository, [*chosen, *([path] if keep == "other" else ())])
         for copy in chosen:
             if copy not in seen:
@@ -70,10 +74,14 @@ def recover(repository: Repository) -> None:
                 _finish(repository)
 
 
-def _chosen(repository: Repository, name: bytes, keep: Keep) -> tuple[bytes, list[bytes]]:
+def _chosen(
+    repository: Repository, name: bytes, keep: Keep, listed: Collection[bytes] | None
+) -> tuple[bytes, list[bytes]]:
     """Give the file and those of its copies that are meant; without its file a copy can only stay or go."""
     lost = originals(repository)
     chosen = [copy for copy, path in lost.items() if name in (copy, path)]
+    if listed is not None:
+        chosen = [copy for copy in chosen if copy in listed]
     if not chosen:
         raise UserError(os.fsdecode(name), "has no conflict", "`autosync conflicts` lists them")
     if keep == "other" and len(chosen) > 1:

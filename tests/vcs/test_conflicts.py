@@ -573,6 +573,18 @@ def test_a_save_to_what_a_killed_settling_had_taken_out_is_not_lost(
     assert leftovers(place) == []
 
 
+def test_a_copy_that_comes_between_listing_and_settling_is_not_meant(
+    place: Path, repository: Repository, copy: str
+) -> None:
+    listed, new = {copy.encode()}, copy.replace("20260921", "20260922")
+    save(place, "nas", {new: "nas\n"}, LAPTOP_AT + 1)
+    (done,) = settle(repository, b"intro.tex", "this", listed)
+    assert done.copy == copy.encode()
+    assert list(originals(repository)) == [new.encode()]
+    with pytest.raises(UserError, match="has no conflict"):
+        settle(repository, b"intro.tex", "this", set())
+
+
 def test_a_note_that_a_power_cut_tore_or_another_version_wrote_stops_nothing(
     place: Path, repository: Repository, copy: str
 ) -> None:
