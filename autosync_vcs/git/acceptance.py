@@ -41,3 +41,5 @@ _LET_PASS = (
 
 SETTINGS = ("fetch.fsckObjects=true", *(f"fetch.fsck.{message}=ignore" for message in _LET_PASS))
 """For both ways to fetch."""
+STRICT = "--strict=" + ",".join(f"{message}=ignore" for message in _LET_PASS)
+"""The same for git's commands that take objects in."""

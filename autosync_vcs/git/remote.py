@@ -17,7 +17,9 @@ from typing import NamedTuple
 
 from autosync_common.errors import UserError
 from autosync_vcs.driver import Held, HeldKind, Offline, Rejected
-from autosync_vcs.git import acceptance, direct_push, lean, refusals, transfer
+from autosync_vcs.git import acceptance, direct_fetch, direct_push, lean, refusals, transfer
+from autosync_vcs.git.connection import Target
+from autosync_vcs.git.direct_fetch import DirectFetch
 from autosync_vcs.git.direct_push import DirectPush
 from autosync_vcs.git.distances import Distances
 from autosync_vcs.git.half_packs import HalfPacks
@@ -105,7 +107,9 @@ class Remote:
         self._proof = lean.Proof(repository, self._reader)
         self._half_packs = HalfPacks(repository)
         self._locked = 0
-        self._suits: tuple[object, bool] = (None, False)
+        self._is_lean = False
+        self._direct_fetch: DirectFetch | None = None
+        self._lean_of: object = None
         self._distances = Distances(repository, self._reader)
         self._direct: DirectPush | None = None
         self._direct_of: object = None
@@ -172,25 +176,44 @@ class Remote:
         known = self.known()
         if known is None or not self._may_be_lean():
             return False
+        arrived = self._direct_fetch.fetch(self.branch, known) if self._direct_fetch else None
+        if arrived is not None:
+            return self._follow(arrived, known)
         answer = self._run(
             self._git.varied(environment=NO_INDEX), "fetch-pack", "--thin", "--lock-pack",
             self._fetch_url, f"refs/heads/{self.branch}",
         )  # fmt: skip
         try:
-            revision = lean.revision_of(answer, self.branch)
-            if revision is not None and revision != known:
-                if not self._proof.of(revision, known):
-                    return False
-                self._mover.move(self.tracking, revision, known)
-            return revision is not None
+            return self._follow(lean.revision_of(answer, self.branch), known)
         finally:
             lean.unlock(self._repository, answer)
 
+    def _follow(self, revision: str | None, known: str) -> bool:
+        """Let the tracking reference follow, once what arrived is proved to be all there."""
+        if revision is not None and revision != known:
+            if not self._proof.of(revision, known):
+                return False
+            self._mover.move(self.tracking, revision, known)
+        return revision is not None
+
     def _may_be_lean(self) -> bool:
-        state = configuration_state(self._repository)
-        if self._suits[0] != state:
-            self._suits = (state, lean.suits(self._repository, self._fetch_place))
-        return self._suits[1]
+        """Tell whether it suits; the user may configure something any time."""
+        command = self._ssh_command()
+        state = (configuration_state(self._repository), self._fetch_url, command)
+        if self._lean_of != state:
+            self._rest_direct()
+            target = Target(self._fetch_place, self._fetch_url, command)
+            self._is_lean = lean.suits(self._repository, self._fetch_place)
+            self._direct_fetch = None
+            if self._is_lean and direct_fetch.suits(self._repository, target):
+                self._direct_fetch = DirectFetch(self._repository, target, self._git)
+            self._lean_of = state
+        if self._ssh:
+            self._ssh.after_sleep()
+        return self._is_lean
+
+    def _ssh_command(self) -> str | None:
+        return self._ssh.command if self._ssh else None
 
     def push(self, revision: str) -> None:
         """Give the remote's branch this commit; runs the user's pre-push hook.
@@ -235,13 +258,13 @@ class Remote:
         """Give the quicker way to push as long as it suits: the user may configure something any time."""
         if self._stopped or os.access(self._hook, os.X_OK):
             return None
-        command = self._ssh.command if self._ssh else None
+        command = self._ssh_command()
         state = (configuration_state(self._repository), self._push_urls, command)
         if self._direct_of != state:
             self._rest_direct()
+            target = Target(self._push_place, self._push_urls[0], command)
             self._direct = None
-            if direct_push.suits(self._repository, self._push_place, self._push_urls, command):
-                target = direct_push.Target(self._push_place, self._push_urls[0], command)
+            if direct_push.suits(self._repository, target, self._push_urls):
                 self._direct = DirectPush(self._repository, target, self._git)
             self._direct_of = state
         if self._ssh:
@@ -249,8 +272,9 @@ class Remote:
         return self._direct
 
     def _rest_direct(self) -> None:
-        if self._direct is not None:
-            self._direct.rest()
+        for direct in (self._direct, self._direct_fetch):
+            if direct is not None:
+                direct.rest()
 
     def advertised(self) -> Advertised:
         """Ask for the remote's branches."""
@@ -280,6 +304,8 @@ class Remote:
         if self._may_be_lean():
             self._mover.warm_up()
             self._proof.warm_up()
+            if self._direct_fetch is not None:
+                self._direct_fetch.warm_up()
         if self._direct is not None:
             self._push_mover.warm_up()
 
@@ -289,7 +315,7 @@ class Remote:
         self._push_mover.close()
         self._proof.close()
         self._rest_direct()
-        self._suits, self._direct_of = (None, False), None
+        self._lean_of = self._direct_of = None
 
     def hang_up(self) -> None:
         """End kept connections."""
@@ -299,8 +325,9 @@ class Remote:
     def stop(self) -> None:
         """End what is under way, from another thread; nothing works afterwards."""
         self._stopped = True
-        if self._direct is not None:
-            self._direct.stop()
+        for direct in (self._direct, self._direct_fetch):
+            if direct is not None:
+                direct.stop()
         process = self._process
         if process is not None:
             stop(process)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from autosync_vcs.driver import Held, HeldKind, Rejected
-from autosync_vcs.git.direct_push import SshTarget, ssh_target
+from autosync_vcs.git.connection import SshTarget, ssh_target
 from autosync_vcs.git.remote import Choice, Remote
 from autosync_vcs.git.repository import discover
 from tests.helpers.gitbox import clone, commit, git, head, make_pair, try_git
