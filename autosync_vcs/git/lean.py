@@ -54,8 +54,14 @@ def unlock(repository: Repository, answer: bytes) -> None:
     for line in answer.splitlines():
         word, _, path = line.partition(b" ")
         if word == b"lock" and path.endswith(b".keep"):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(os.path.join(repository.top, path))
+            release(os.path.join(repository.top, path))
+
+
+def release(keep: bytes | None) -> None:
+    """Let a gc have a pack that was kept from it."""
+    if keep is not None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(keep)
 
 
 class Proof:

@@ -19,7 +19,7 @@ from autosync_common.errors import UserError
 from autosync_vcs.driver import Held, HeldKind, Offline, Rejected
 from autosync_vcs.git import acceptance, direct_fetch, direct_push, lean, refusals, transfer
 from autosync_vcs.git.connection import Target
-from autosync_vcs.git.direct_fetch import DirectFetch
+from autosync_vcs.git.direct_fetch import Arrived, DirectFetch
 from autosync_vcs.git.direct_push import DirectPush
 from autosync_vcs.git.distances import Distances
 from autosync_vcs.git.half_packs import HalfPacks
@@ -176,9 +176,12 @@ class Remote:
         known = self.known()
         if known is None or not self._may_be_lean():
             return False
-        arrived = self._direct_fetch.fetch(self.branch, known) if self._direct_fetch else None
+        arrived = self._fetch_directly(known)
         if arrived is not None:
-            return self._follow(arrived, known)
+            try:
+                return self._follow(arrived.revision, known)
+            finally:
+                lean.release(arrived.keep)
         answer = self._run(
             self._git.varied(environment=NO_INDEX), "fetch-pack", "--thin", "--lock-pack",
             self._fetch_url, f"refs/heads/{self.branch}",
@@ -187,6 +190,16 @@ class Remote:
             return self._follow(lean.revision_of(answer, self.branch), known)
         finally:
             lean.unlock(self._repository, answer)
+
+    def _fetch_directly(self, known: str) -> Arrived | None:
+        """Fetch over a connection of our own; None where git must."""
+        if self._direct_fetch is None:
+            return None
+        begun = time.time()
+        arrived = self._direct_fetch.fetch(self.branch, known)
+        if arrived is None:
+            self._half_packs.failed(begun)
+        return arrived
 
     def _follow(self, revision: str | None, known: str) -> bool:
         """Let the tracking reference follow, once what arrived is proved to be all there."""
@@ -272,9 +285,8 @@ class Remote:
         return self._direct
 
     def _rest_direct(self) -> None:
-        for direct in (self._direct, self._direct_fetch):
-            if direct is not None:
-                direct.rest()
+        if self._direct is not None:
+            self._direct.rest()
 
     def advertised(self) -> Advertised:
         """Ask for the remote's branches."""
@@ -304,8 +316,6 @@ class Remote:
         if self._may_be_lean():
             self._mover.warm_up()
             self._proof.warm_up()
-            if self._direct_fetch is not None:
-                self._direct_fetch.warm_up()
         if self._direct is not None:
             self._push_mover.warm_up()
 
