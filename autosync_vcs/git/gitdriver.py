@@ -28,6 +28,7 @@ from autosync_vcs.git.judging import Limits
 from autosync_vcs.git.keep_files import release_dead
 from autosync_vcs.git.merge import merge, merge_commit
 from autosync_vcs.git.names import check_names
+from autosync_vcs.git.objects import HelperDied
 from autosync_vcs.git.only_one import Lock
 from autosync_vcs.git.plan import plan
 from autosync_vcs.git.process import GitFailed
@@ -37,7 +38,7 @@ from autosync_vcs.git.repository import author, check_settings, discover, head, 
 from autosync_vcs.git.sharing import Sharing
 from autosync_vcs.git.snapshot import Snapshots
 from autosync_vcs.git.tree_diff import differences, removed
-from autosync_vcs.git.trouble import held_by
+from autosync_vcs.git.trouble import held_by, held_by_helper
 from autosync_vcs.git.upkeep import Upkeep
 
 
@@ -363,12 +364,14 @@ class GitDriver:
             yield
         except UserError as error:
             raise Held(HeldKind.REPOSITORY, error.reason, error.remedy) from None
-        except (GitFailed, OSError) as error:
+        except (GitFailed, HelperDied, OSError) as error:
             if not os.path.isdir(self.repository.git_dir):
                 place = os.fsdecode(self.repository.top)
                 raise Held(HeldKind.ROOT, f"{place} is gone, or not mounted", "bring it back") from None
             if isinstance(error, GitFailed):
                 raise held_by(self.repository, error) from None
+            if isinstance(error, HelperDied):
+                raise held_by_helper(self.repository, str(error)) from None
             raise unwritable(self.repository, error) from None
 
 

@@ -33,11 +33,12 @@ from autosync_vcs.git.entries import Entry, differences, lookup, parents
 from autosync_vcs.git.last_changes import both_hosts, last_changes
 from autosync_vcs.git.neutral import neutral
 from autosync_vcs.git.neutral_trees import NeutralTrees
-from autosync_vcs.git.objects import Leaf
+from autosync_vcs.git.objects import HelperDied, Leaf
 from autosync_vcs.git.process import Git, GitFailed
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.rules import are_rules, joined, with_defaults
 from autosync_vcs.git.trees import build
+from autosync_vcs.git.trouble import held_by_helper
 
 IDENTITY = "autosync"
 ADDRESS = "autosync@localhost"
@@ -70,7 +71,8 @@ class _Outcome(NamedTuple):
 def merge(repository: Repository, one: str, other: str, *, allow_unrelated: bool = False) -> Merged:
     """Merge two commits.
 
-    Raises ``Held`` (UNRELATED) where they have no common ancestor, unless that is allowed.
+    Raises ``Held``: UNRELATED where they have no common ancestor, unless that is allowed, SPACE where there
+    is none; ``GitFailed``.
     """
     one, other = sorted((one, other))
     git = with_defaults(neutral(repository), repository)
@@ -88,8 +90,11 @@ def merge(repository: Repository, one: str, other: str, *, allow_unrelated: bool
     outcome.stages.update(_overlooked(git, one, other, outcome))
     if not outcome.stages:
         return Merged(outcome.tree)
-    with contextlib.closing(NeutralTrees(repository)) as trees:
-        return _resolved(git, trees, one, other, outcome)
+    try:
+        with contextlib.closing(NeutralTrees(repository)) as trees:
+            return _resolved(git, trees, one, other, outcome)
+    except HelperDied as death:
+        raise held_by_helper(repository, str(death)) from None
 
 
 def merge_commit(repository: Repository, one: str, other: str, tree: str) -> str:

@@ -58,7 +58,7 @@ def test_ctrl_c_shows_one_line(terminal: Terminal) -> None:
     before = terminal.text
     terminal.types(b"\x03")
     eventually(lambda: terminal.shows("by Ctrl-C") and terminal.ended(), 15.0, lambda: terminal.text)
-    assert terminal.status == 130
+    assert terminal.status == 130, terminal.text
     assert terminal.text[len(before) :].replace("^C", "").count("\n") == 1
 
 
