@@ -133,15 +133,20 @@ class Loop:
         os.close(self._wake_out)
 
     def _serve_once(self) -> None:
-        ready = [w.action for w in self._watched.values() if not w.pollable or (w.pending and w.pending())]
+        ready = {
+            number: watched.action
+            for number, watched in self._watched.items()
+            if not watched.pollable or (watched.pending and watched.pending())
+        }
         timeout = 0.0 if ready or self._soon else self._until_next_timer()
         self._note_writers()
         for key, _ in self._selector.select(timeout):
             watched = self._watched.get(key.fd)
-            if watched is not None and watched.action not in ready:
-                ready.append(watched.action)
-        for action in ready:
-            if self._status is None:
+            if watched is not None and watched.action not in ready.values():
+                ready[key.fd] = watched.action
+        for number, action in ready.items():
+            still = self._watched.get(number)  # an action before it may have ended this one
+            if self._status is None and still is not None and still.action == action:
                 action()
         self._call_soon_ones()
         self._call_due_timers()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
+
 from autosync_common.loop import CROWD, Loop
 
 
@@ -30,3 +33,23 @@ def test_a_timer_that_is_due_again_at_once_lets_the_others_have_their_turn() -> 
     assert loop.run() == 7
     assert "soon" in turns
     loop.close()
+
+
+def test_what_another_action_of_the_same_round_has_ended_is_not_called() -> None:
+    loop, called = Loop(), []
+    pipes = [os.pipe() for _ in range(2)]
+
+    def end(mine: int, other: int) -> None:
+        called.append(mine)
+        loop.unwatch(pipes[other][0])
+
+    for mine, other in ((0, 1), (1, 0)):
+        loop.watch(pipes[mine][0], partial(end, mine, other))
+        os.write(pipes[mine][1], b"x")
+    loop.call_soon(lambda: loop.stop(0))
+    loop.run()
+    assert len(called) == 1
+    loop.close()
+    for reading, writing in pipes:
+        os.close(reading)
+        os.close(writing)
