@@ -28,6 +28,8 @@ from autosync_vcs.telling import Telling
 
 HOUSEKEEPING_AFTER_S = 30.0
 LONG_STEP_S = 1.0
+PUSH_FIRST_S = 0.1
+"""So long what was committed waits to land where it is being pushed: both want the disk and a processor."""
 
 
 class Worker:
@@ -248,11 +250,15 @@ class Worker:
         self._stale = self._stale or done.revision is not None
         quarantined = frozenset(one.path for one in done.quarantined)
         self._quarantine = tuple(report.quarantined(one) for one in done.quarantined)
-        if done.revision is not None:
-            self._landings += 1
-            self._landing.do(self._opened.land, self._landed, self._not_landed)
+        self._landings += done.revision is not None
         self.post(events.CommitEnded(done.revision is not None, frozenset(done.pending), quarantined))
+        if done.revision is not None:
+            pushes = self.state.network is Network.PUSHING
+            self._stage.loop.call_later(PUSH_FIRST_S if pushes else 0.0, self._land)
         self._keep_house()
+
+    def _land(self) -> None:
+        self._landing.do(self._opened.land, self._landed, self._not_landed)
 
     def _landed(self, all_of_it: bool) -> None:
         """Where somebody else moved the branch meanwhile, look what is to be done again."""
