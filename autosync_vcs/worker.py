@@ -196,7 +196,7 @@ class Worker:
             case events.Recover():
                 self._local.do(self._recover, self._recovered, self._local_failed)
             case events.Commit(paths, settle_s):
-                if paths is not None and self._settings.network and self.state.network is Network.IDLE:
+                if paths is not None and self._is_likely_to_push():
                     self._network.do(self._opened.expect_push, _nothing, _nothing)
                 self._local.do(
                     lambda: self._opened.commit(paths, settle_s=settle_s, land=False),
@@ -209,6 +209,11 @@ class Worker:
                 self._network.do(self._fetch, self._fetched, self._network_failed)
             case events.Push():
                 self._network.do(self._push, self._pushed, self._network_failed)
+
+    def _is_likely_to_push(self) -> bool:
+        """Tell whether a commit would be pushed next: a hub that refuses us is not asked for nothing."""
+        state = self.state
+        return self._settings.network and state.network is Network.IDLE and state.barred is None
 
     @property
     def _opened(self) -> Driver:
