@@ -25,6 +25,7 @@ from autosync_vcs.git.repository import Repository
 FEW_REFS = 1 << 16
 """A hub that says more than so many bytes about what it has is asked by git, which need not hear it all."""
 ANSWER_SIZE = 4096
+"""More than index-pack has to say: the name of the pack."""
 _UNUSUAL = rf"^(remote\..*\.vcs|{UNUSUAL})$"
 
 
@@ -49,7 +50,7 @@ class DirectFetch:
         """``git`` is as it talks to this place."""
         self._repository = repository
         self._target = target
-        self._git = git.varied(environment=NO_INDEX)
+        self._git = git
         self._processes: list[Connection | subprocess.Popen[bytes]] = []
         self._has_many_refs = False
 
@@ -97,7 +98,8 @@ class DirectFetch:
         """Start what takes the pack in; it is ended if it does not come to its end."""
         keep = f"--keep=fetch-pack {os.getpid()} on {os.uname().nodename}"
         options = ("--stdin", "--fix-thin", acceptance.STRICT, keep)
-        indexing = self._git.start("index-pack", *options, stderr=subprocess.DEVNULL)  # git finds the words
+        git = self._git.varied(environment=NO_INDEX)
+        indexing = git.start("index-pack", *options, stderr=subprocess.DEVNULL)  # git finds the words
         self._processes.append(indexing)
         try:
             yield indexing
