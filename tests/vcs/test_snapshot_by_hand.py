@@ -34,6 +34,12 @@ def edit(name):
     with open(name, "w") as file:
         file.write(f"theirs {number};\\n")
 
+def abort():
+    # who commits in the middle of a rebase and aborts that later gives it up
+    for _ in range(200):
+        if git("rebase", "--abort") or not os.path.exists(".git/rebase-merge"):
+            break
+
 for number in range(int(sys.argv[2])):
     name = f"user{number % 3}"
     what = generator.choice(sys.argv[3].split(","))
@@ -54,7 +60,7 @@ for number in range(int(sys.argv[2])):
             git("stash", "pop", "-q")
     elif what == "rebase":
         if not git("rebase", "-q", "main", "side"):
-            git("rebase", "--abort")
+            abort()
     elif what == "gc":
         git("gc", "-q", "--prune=now")
     elif what == "untrack":
@@ -62,7 +68,7 @@ for number in range(int(sys.argv[2])):
         git("add", "kept")
     elif what == "status":
         git("status")
-git("rebase", "--abort")
+abort()
 git("switch", "-q", "main")
 """
 
