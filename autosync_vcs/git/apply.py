@@ -30,7 +30,7 @@ from contextlib import contextmanager
 
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind, Integrated
-from autosync_vcs.git import checkout, displaced, index_flags, index_journal, settling
+from autosync_vcs.git import checkout, displaced, index_flags, index_journal, left_behind, settling
 from autosync_vcs.git.afterwards import Afterwards
 from autosync_vcs.git.applied import Applied, Result
 from autosync_vcs.git.at_once import at_once
@@ -187,6 +187,7 @@ class Apply:
             with self._undisturbed(journal, wait_s, is_begun=is_begun) as lock:
                 self._swap_in(ready, journal, result)
                 crash_point("apply: swapped")
+                left_behind.note(repository, steps)
                 self._follow(journal, new_index, lock, result)
         finally:
             new_index.end()

@@ -11,37 +11,37 @@ does nothing.
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 from collections.abc import Iterable
-from contextlib import suppress
 
 from autosync_vcs.crash import crash_point
+from autosync_vcs.git import noted
 from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.swap import directory
 from autosync_vcs.git.verdicts import ignored
 
+SUBJECT = b"forced"
+
 
 def note(repository: Repository, paths: Iterable[bytes]) -> None:
     """Note, durably, that the next commit shall take these."""
-    if new := {*paths} - (known := _noted(repository)):
-        _write(repository, known | new)
+    if new := {*paths} - (known := noted.read(repository, SUBJECT).keys()):
+        noted.write(repository, SUBJECT, dict.fromkeys(known | new, ""))
         crash_point("forced: noted")
 
 
 def enter(repository: Repository) -> frozenset[bytes]:
     """Let git track those that it would ignore; give their paths. What cannot be done now is left noted."""
-    noted = {path for path in _noted(repository) if _is_there(repository, path)}
-    entered = {path for path in ignored(repository, noted) if _is_entered(repository, path)}
+    there = {path for path in noted.read(repository, SUBJECT) if _is_there(repository, path)}
+    entered = {path for path in ignored(repository, there) if _is_entered(repository, path)}
     crash_point("forced: entered")
-    _write(repository, ignored(repository, noted - entered))
+    noted.write(repository, SUBJECT, dict.fromkeys(ignored(repository, there - entered), ""))
     return frozenset(entered)
 
 
 def any_noted(repository: Repository) -> bool:
-    return os.path.exists(_path(repository))
+    return os.path.exists(noted.place(repository, SUBJECT))
 
 
 def _is_there(repository: Repository, path: bytes) -> bool:
@@ -59,30 +59,3 @@ def _is_entered(repository: Repository, path: bytes) -> bool:
     except GitFailed:  # somebody has the lock
         return False
     return True
-
-
-def _path(repository: Repository) -> bytes:
-    return os.path.join(repository.state_dir, b"forced.json")
-
-
-def _noted(repository: Repository) -> set[bytes]:
-    try:
-        with open(_path(repository), encoding="ascii") as file:
-            return {base64.b64decode(path) for path in json.load(file)}
-    except (FileNotFoundError, ValueError):
-        return set()
-
-
-def _write(repository: Repository, paths: Iterable[bytes]) -> None:
-    packed = sorted(base64.b64encode(path).decode() for path in paths)
-    if not packed:
-        with suppress(FileNotFoundError):
-            os.unlink(_path(repository))
-        return
-    with open(_path(repository) + b".new", "w", encoding="ascii") as file:
-        json.dump(packed, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(_path(repository) + b".new", _path(repository))
-    with directory(repository.state_dir, b"") as parent:
-        os.fsync(parent)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from autosync_vcs.git.ignored import Ignored
+from autosync_vcs.git.left_behind import BEHIND
 from autosync_vcs.git.names import is_reserved
 from autosync_vcs.git.quarantine import Look, Quarantine, look_of
 from autosync_vcs.git.repository import Repository
@@ -63,7 +64,9 @@ class Judge:
         quarantine: Quarantine,
         settle_s: float,
         moving: frozenset[bytes],
+        behind: frozenset[bytes] = frozenset(),
     ) -> None:
+        """``moving`` are paths that wait, ``behind`` are submodules that a pull left where they were."""
         self.result = Judged()
         self._look = Looker(repository)
         self._top = repository.top
@@ -71,6 +74,7 @@ class Judge:
         self._quarantine = quarantine
         self._settle_s = settle_s
         self._moving = moving
+        self._behind = behind
         self._now = time.time()
 
     def __call__(self, one: Found) -> None:
@@ -97,7 +101,7 @@ class Judge:
 
     def _present(self, one: Found, seen: os.stat_result) -> None:
         look = look_of(seen)
-        reason = self._objection(one, seen)
+        reason = BEHIND if one.path in self._behind else self._objection(one, seen)
         if reason:
             self.result.bad[one.path] = (reason, look)
         elif self._quarantine.blocks(one.path, look):

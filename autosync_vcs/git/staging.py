@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git import index
+from autosync_vcs.git import index, left_behind
 from autosync_vcs.git.durable import make_durable
 from autosync_vcs.git.guarding import Guard
 from autosync_vcs.git.hooks import Hooks
@@ -153,7 +153,11 @@ class Staging:
             )
         if any(one.path.endswith(b".gitattributes") for one in answer.found):
             self._quarantine.hurry()
-        judge = Judge(self._repository, self._limits, self._quarantine, settle_s, moving)
+        behind = left_behind.behind(
+            self._repository, (one.path for one in answer.found if one.submodule and not one.staged_only)
+        )
+        left_behind.forget(self._repository, selection, behind)
+        judge = Judge(self._repository, self._limits, self._quarantine, settle_s, moving, behind)
         for one in answer.found:
             judge(one)
         result = judge.result

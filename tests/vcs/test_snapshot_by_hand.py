@@ -24,7 +24,7 @@ COMMANDS = int(os.environ.get("COUNT", "60"))
 SEED = int(os.environ.get("SEED", "1"))
 
 PERSON = """
-import os, random, subprocess, sys
+import os, random, subprocess, sys, time
 generator = random.Random(sys.argv[1])
 
 def git(*words, **more):
@@ -34,11 +34,18 @@ def edit(name):
     with open(name, "w") as file:
         file.write(f"theirs {number};\\n")
 
-def abort():
-    # who commits in the middle of a rebase and aborts that later gives it up
-    for _ in range(200):
-        if git("rebase", "--abort") or not os.path.exists(".git/rebase-merge"):
-            break
+def is_on_a_branch():
+    under_way = any(os.path.exists(f".git/rebase-{way}") for way in ("merge", "apply"))
+    return not under_way and git("symbolic-ref", "-q", "HEAD")
+
+def end_rebase():
+    # who commits in the middle of a rebase gives that up with the abort, and a lock keeps git from aborting
+    deadline = time.monotonic() + 60
+    while not is_on_a_branch():
+        git("rebase", "--abort")
+        git("switch", "-q", "--discard-changes", "main")
+        if time.monotonic() > deadline:
+            sys.exit("the rebase does not end")
 
 for number in range(int(sys.argv[2])):
     name = f"user{number % 3}"
@@ -49,8 +56,7 @@ for number in range(int(sys.argv[2])):
             print(f"theirs {number};", flush=True)
     elif what == "editor":
         edit(name)
-        git("add", name)
-        if git("commit", "-q", "-a", GIT_EDITOR="sleep 0.2; echo written >"):
+        if git("add", name) and git("commit", "-q", "-a", GIT_EDITOR="sleep 0.2; echo written >"):
             print(f"theirs {number};", flush=True)
     elif what == "switch":
         git("switch", "-q", generator.choice(("main", "side")))
@@ -59,8 +65,8 @@ for number in range(int(sys.argv[2])):
         if git("stash", "push", "-q", "--", "kept"):
             git("stash", "pop", "-q")
     elif what == "rebase":
-        if not git("rebase", "-q", "main", "side"):
-            abort()
+        git("rebase", "-q", "main", "side")
+        end_rebase()
     elif what == "gc":
         git("gc", "-q", "--prune=now")
     elif what == "untrack":
@@ -68,7 +74,7 @@ for number in range(int(sys.argv[2])):
         git("add", "kept")
     elif what == "status":
         git("status")
-abort()
+end_rebase()
 git("switch", "-q", "main")
 """
 
