@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from autosync_common.messages import Change
 from autosync_vcs.driver import Conflict
-from autosync_vcs.git.journal import Step
+from autosync_vcs.git.entries import Step
 from autosync_vcs.git.look import Signature
 
 

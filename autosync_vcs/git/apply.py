@@ -34,9 +34,9 @@ from autosync_vcs.git import checkout, displaced, index_flags, index_journal, le
 from autosync_vcs.git.afterwards import Afterwards
 from autosync_vcs.git.applied import Applied, Result
 from autosync_vcs.git.at_once import at_once
-from autosync_vcs.git.entries import Entry
+from autosync_vcs.git.entries import GITLINK, Entry, Step
 from autosync_vcs.git.index_lock import IndexLock
-from autosync_vcs.git.journal import Journal, Step
+from autosync_vcs.git.journal import Journal
 from autosync_vcs.git.left_alone import left_alone
 from autosync_vcs.git.mover import Mover
 from autosync_vcs.git.names import check_collisions, check_names
@@ -44,7 +44,7 @@ from autosync_vcs.git.neutral import neutral
 from autosync_vcs.git.new_index import NewIndex
 from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.reader import Reader
-from autosync_vcs.git.ready import GITLINK, Ready
+from autosync_vcs.git.ready import Ready
 from autosync_vcs.git.recovery import recovered
 from autosync_vcs.git.repository import Repository, head, operation_in_progress
 from autosync_vcs.git.tree_diff import differences, removed

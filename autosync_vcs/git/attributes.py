@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import re
 
+from autosync_vcs.git.paths import parents
 from autosync_vcs.git.repository import Repository
-from autosync_vcs.git.scan import parents
 
 _SYSTEM = (b"/etc/gitattributes", b"/usr/local/etc/gitattributes", b"/opt/homebrew/etc/gitattributes")
 _CONVERTS = re.compile(

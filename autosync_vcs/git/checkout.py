@@ -12,8 +12,9 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git.entries import Entry, lookup, parents
+from autosync_vcs.git.entries import Entry, lookup
 from autosync_vcs.git.neutral import neutral
+from autosync_vcs.git.paths import parents
 from autosync_vcs.git.places import TRASH, remove
 from autosync_vcs.git.process import Git, GitFailed
 from autosync_vcs.git.repository import Repository
@@ -61,7 +62,8 @@ def rules_in(
     repository: Repository, treeish: str, directories: Iterable[bytes], name: bytes
 ) -> dict[bytes, Entry]:
     """Give the files of one name in these directories of a tree."""
-    found = lookup(neutral(repository), treeish, sorted(directory + name for directory in directories))
+    names = sorted(os.path.join(directory, name) for directory in directories)
+    found = lookup(neutral(repository), treeish, names)
     return {path: Entry("100644", oid) for path, (kind, oid) in found.items() if kind == "blob"}
 
 

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from autosync_vcs.crash import crash_point
 from autosync_vcs.git.applied import Displaced
 from autosync_vcs.git.dropping import judged
-from autosync_vcs.git.journal import Step, pack_step, unpack_step
+from autosync_vcs.git.entries import Step
+from autosync_vcs.git.journal import pack_step, unpack_step
 from autosync_vcs.git.kept import keep
 from autosync_vcs.git.look import Local, look, look_below
 from autosync_vcs.git.places import Places, make

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from autosync_vcs.git.process import Git
+
+GITLINK = "160000"
+"""The mode of a submodule."""
 
 
 class Entry(NamedTuple):
@@ -13,12 +17,13 @@ class Entry(NamedTuple):
     oid: str
 
 
-def parents(path: bytes) -> Iterator[bytes]:
-    """Give the directories above a path, each with its final slash, the outermost first."""
-    end = path.find(b"/")
-    while end >= 0:
-        yield path[: end + 1]
-        end = path.find(b"/", end + 1)
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One path that changes from one entry to another; None where there is nothing."""
+
+    path: bytes
+    old: Entry | None
+    new: Entry | None
 
 
 def pieces(stream: Iterable[bytes]) -> Iterator[bytes]:

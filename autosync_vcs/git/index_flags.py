@@ -7,11 +7,10 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from autosync_vcs.git import index
-from autosync_vcs.git.entries import Entry, parents, pieces
-from autosync_vcs.git.journal import Step
+from autosync_vcs.git.entries import GITLINK, Entry, Step, pieces
 from autosync_vcs.git.objects import Leaf
 from autosync_vcs.git.outside import is_sparse, outside
-from autosync_vcs.git.ready import GITLINK
+from autosync_vcs.git.paths import parents
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.verdicts import clean_entries
 
@@ -51,7 +50,9 @@ def flags(repository: Repository, steps: Collection[Step], knows_plain: KnowsPla
     in_directory = set[bytes]()
     is_in_patterns = is_sparse(repository)
     paths = {step.path for step in steps}
-    gone = set() if is_in_patterns else {_above(path) for path in paths if _is_out(repository, path)}
+    gone = (
+        set() if is_in_patterns else {os.path.dirname(path) for path in paths if _is_out(repository, path)}
+    )
     is_known = knows_plain(paths)
     is_plain = is_known or _is_plain(repository, steps)
     if _may_be_flagged(repository) or not is_plain:
@@ -62,7 +63,7 @@ def flags(repository: Repository, steps: Collection[Step], knows_plain: KnowsPla
                 assumed |= {path} if line[:1].islower() else set()
             if gone and is_skipped:
                 in_directory |= gone.intersection(parents(path))
-    skipped |= {path for path in paths if _above(path) in in_directory}
+    skipped |= {path for path in paths if os.path.dirname(path) in in_directory}
     if is_in_patterns:
         skipped |= outside(repository, _new(repository, steps))
     changed = _changed(repository, steps, assumed - skipped)
@@ -85,10 +86,6 @@ def _new(repository: Repository, steps: Iterable[Step]) -> dict[bytes, Entry]:
         for step in steps
         if step.new and not step.old and not os.path.lexists(os.path.join(repository.top, step.path))
     }
-
-
-def _above(path: bytes) -> bytes:
-    return os.path.dirname(path) + b"/"
 
 
 def _is_out(repository: Repository, path: bytes) -> bool:

@@ -24,7 +24,7 @@ from typing import Any
 
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git.entries import differences
+from autosync_vcs.git.entries import Step, differences
 from autosync_vcs.git.index import (
     Entry,
     Identity,
@@ -37,7 +37,6 @@ from autosync_vcs.git.index import (
 )
 from autosync_vcs.git.index_flags import flags
 from autosync_vcs.git.index_lock import IndexLock, drop_left
-from autosync_vcs.git.journal import Step
 from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.repository import Head, Repository, head, operation_in_progress, trust_index
 

@@ -11,19 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from autosync_vcs.git.at_once import at_once
-from autosync_vcs.git.entries import Entry
+from autosync_vcs.git.entries import Entry, Step
 from autosync_vcs.git.in_the_way import InTheWay
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.swap import directory
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One path that changes from one entry to another."""
-
-    path: bytes
-    old: Entry | None
-    new: Entry | None
 
 
 class Planned(NamedTuple):

@@ -11,8 +11,8 @@ import os
 import re
 from collections.abc import Collection, Iterable
 
+from autosync_vcs.git.entries import Step
 from autosync_vcs.git.index_flags import Flags
-from autosync_vcs.git.journal import Step
 from autosync_vcs.git.repository import Repository
 
 _COMMENT = b"# autosync: git update-index was told to leave it alone, and others have deleted it"

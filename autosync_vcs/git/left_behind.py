@@ -17,9 +17,8 @@ from collections.abc import Callable, Collection, Iterable
 
 from autosync_vcs.crash import crash_point
 from autosync_vcs.git import noted
-from autosync_vcs.git.journal import Step
+from autosync_vcs.git.entries import GITLINK, Step
 from autosync_vcs.git.process import GitFailed
-from autosync_vcs.git.ready import GITLINK
 from autosync_vcs.git.repository import Repository
 
 SUBJECT = b"left-behind"

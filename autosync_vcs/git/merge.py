@@ -29,11 +29,12 @@ from typing import NamedTuple
 
 from autosync_vcs.driver import Conflict, Held, HeldKind
 from autosync_vcs.git.conflict_names import Claim, Names
-from autosync_vcs.git.entries import Entry, differences, lookup, parents
+from autosync_vcs.git.entries import GITLINK, Entry, differences, lookup
 from autosync_vcs.git.last_changes import both_hosts, last_changes
 from autosync_vcs.git.neutral import neutral
 from autosync_vcs.git.neutral_trees import NeutralTrees
 from autosync_vcs.git.objects import HelperDied, Leaf
+from autosync_vcs.git.paths import parents
 from autosync_vcs.git.process import Git, GitFailed
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.rules import are_rules, joined, with_defaults
@@ -44,7 +45,6 @@ IDENTITY = "autosync"
 ADDRESS = "autosync@localhost"
 MESSAGE = "Merge changes of two hosts\n\nAutosync-Merge: automatic\n"
 
-_GITLINK = "160000"
 _REGULAR = ("100644", "100755")
 _MIXED = {b"CONFLICT (rename/rename)", b"CONFLICT (rename involved in collision)"}
 """Where git reports these, a stage may hold its own attempt at a merge, with conflict markers: we look at
@@ -162,7 +162,7 @@ def _messages(fields: Iterator[bytes]) -> Iterator[tuple[bytes, list[bytes]]]:
 def _attributes(git: Git, one: str, other: str, paths: Iterable[bytes]) -> Iterator[str | None]:
     """Give a directory that holds the ``.gitattributes`` that concern the paths, None without any."""
     directories = {b""} | {parent for path in paths for parent in parents(path)}
-    names = sorted(directory + b".gitattributes" for directory in directories)
+    names = sorted(os.path.join(directory, b".gitattributes") for directory in directories)
     newer, older = sorted(
         (one, other), key=lambda commit: (_committed_at(git, commit), commit), reverse=True
     )
@@ -185,7 +185,7 @@ def _attributes(git: Git, one: str, other: str, paths: Iterable[bytes]) -> Itera
 
 def _is_below(name: bytes, files: Collection[bytes]) -> bool:
     """Tell whether one of the files is where this one's directory is, as it may be in another commit."""
-    return any(above.rstrip(b"/") in files for above in parents(name))
+    return any(above in files for above in parents(name))
 
 
 def _committed_at(git: Git, commit: str) -> int:
@@ -243,7 +243,7 @@ def _resolved(git: Git, trees: NeutralTrees, one: str, other: str, outcome: _Out
         winner, lost = _judged(claims, stages.get(1), is_directory=occupied.get(path, ("",))[0] == "tree")
         if winner:
             result[path] = _with_rules_of_all(git, path, winner, lost)
-        losers += [(path, claim) for claim in lost if claim.entry.mode != _GITLINK]
+        losers += [(path, claim) for claim in lost if claim.entry.mode != GITLINK]
         if lost:
             conflicts[path] = []
             hosts[path] = both_hosts(change[path] for change in changed.values() if path in change)

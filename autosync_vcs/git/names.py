@@ -9,8 +9,8 @@ from collections.abc import Collection
 from functools import lru_cache
 
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git.entries import parents
 from autosync_vcs.git.neutral import neutral
+from autosync_vcs.git.paths import parents
 from autosync_vcs.git.repository import Repository
 
 HIDDEN = b".autosync-aside"
@@ -75,7 +75,7 @@ def check_collisions(repository: Repository, commit: str, paths: Collection[byte
     if not paths or not is_folding(repository):
         return
     listed = neutral(repository)("ls-tree", "-r", "-z", "--name-only", commit).stdout.split(b"\0")[:-1]
-    names = {name for path in listed for name in (path, *(above.rstrip(b"/") for above in parents(path)))}
+    names = {name for path in listed for name in (path, *parents(path))}
     seen: dict[str, bytes] = {}
     for name in sorted(names):
         other = seen.setdefault(fold(name), name)

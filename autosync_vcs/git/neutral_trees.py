@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from autosync_vcs.git.entries import GITLINK
 from autosync_vcs.git.neutral import neutral
 from autosync_vcs.git.objects import TREE_MODE, Helper, Leaf, Tree
 from autosync_vcs.git.reader import Reader
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.trees import lookup
 
-_KINDS = {TREE_MODE: b"tree", "160000": b"commit"}
+_KINDS = {TREE_MODE: b"tree", GITLINK: b"commit"}
 
 
 class NeutralTrees:

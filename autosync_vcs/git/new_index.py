@@ -17,18 +17,18 @@ from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git import index, index_flags
 from autosync_vcs.git.applied import IndexMoved
 from autosync_vcs.git.at_once import in_background
-from autosync_vcs.git.entries import parents
+from autosync_vcs.git.entries import GITLINK, Step
 from autosync_vcs.git.index_file import NotUnderstood, Patch, TreePatch
 from autosync_vcs.git.index_flags import Flags
-from autosync_vcs.git.journal import Journal, Step
+from autosync_vcs.git.journal import Journal
 from autosync_vcs.git.kept import keep_content
 from autosync_vcs.git.look import Signature, signature
 from autosync_vcs.git.objects import HelperDied, Leaf
+from autosync_vcs.git.paths import parents
 from autosync_vcs.git.places import remove
 from autosync_vcs.git.plainness import is_plain_name
 from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.reader import Reader
-from autosync_vcs.git.ready import GITLINK
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.trees import lookup
 
@@ -161,7 +161,7 @@ class NewIndex:
 
     def _changed_trees(self) -> dict[bytes, TreePatch]:
         """Give the trees of the directories that change, and of the root, in both commits."""
-        names = {above.rstrip(b"/") for step in self._steps for above in parents(step.path)}
+        names = {above for step in self._steps for above in parents(step.path)}
         if len(names) > FEW_DIRECTORIES:
             raise NotUnderstood("not a few directories")
         old, new = self._journal.old or "", self._journal.new

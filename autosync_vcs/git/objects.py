@@ -20,6 +20,7 @@ from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from autosync_common.talk import talk
+from autosync_vcs.git.entries import GITLINK
 from autosync_vcs.git.plainness import configuration_state
 from autosync_vcs.git.process import LOCAL_TIMEOUT_S, Git, stop
 from autosync_vcs.git.repository import Repository
@@ -290,11 +291,11 @@ def _canonical(mode: bytes) -> str:
     number = int(mode, 8)
     if stat.S_ISREG(number):
         return "100755" if number & stat.S_IXUSR else "100644"
-    return {stat.S_IFDIR: TREE_MODE, stat.S_IFLNK: "120000"}.get(stat.S_IFMT(number), "160000")
+    return {stat.S_IFDIR: TREE_MODE, stat.S_IFLNK: "120000"}.get(stat.S_IFMT(number), GITLINK)
 
 
 def _kind(mode: str) -> bytes:
-    return {TREE_MODE: b"tree", "160000": b"commit"}.get(mode, b"blob")
+    return {TREE_MODE: b"tree", GITLINK: b"commit"}.get(mode, b"blob")
 
 
 def _state(path: bytes) -> tuple[int, ...] | None:

@@ -17,9 +17,9 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git.entries import parents
 from autosync_vcs.git.mounts import mount_points, mounted_at
 from autosync_vcs.git.names import HIDDEN
+from autosync_vcs.git.paths import parents
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.swap import directory
 
@@ -79,8 +79,9 @@ class Places:
         """Give the directories on the way, from the top, as far as they are there and no links."""
         top = self._repository.top
         yield top, self._volume(top)
-        for above in parents(directory + b"/") if directory else ():
-            path = os.path.join(top, above.rstrip(b"/"))
+        ways = [directory, *parents(directory)] if directory else []
+        for way in reversed(ways):
+            path = os.path.join(top, way)
             try:
                 seen = os.lstat(path)
             except OSError:

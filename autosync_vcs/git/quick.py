@@ -17,16 +17,18 @@ from dataclasses import dataclass, field
 
 from autosync_vcs.git import index
 from autosync_vcs.git.applied import IndexMoved
+from autosync_vcs.git.entries import GITLINK
 from autosync_vcs.git.guarding import EMPTY_BLOBS, Guard
 from autosync_vcs.git.index import Entry, Seen
 from autosync_vcs.git.index_file import TreePatch
 from autosync_vcs.git.judging import Limits, Loss
 from autosync_vcs.git.made import Path
 from autosync_vcs.git.objects import TREE_MODE, HelperDied, Leaf, Objects
+from autosync_vcs.git.paths import parents
 from autosync_vcs.git.plainness import NotPlain, Settings, View, asked_settings, check_plain
 from autosync_vcs.git.quarantine import Quarantine, look_of
 from autosync_vcs.git.repository import Repository
-from autosync_vcs.git.scan import Looker, parents
+from autosync_vcs.git.scan import Looker
 from autosync_vcs.git.staging import Difference, Draft, Lands, Update
 from autosync_vcs.git.trees import build, lookup
 
@@ -36,7 +38,6 @@ LARGEST_FILE = 8 << 20
 """Larger files are left to a process that may die of them: a file that shrinks kills who has it mapped."""
 REMOVED_AT_MOST = 50
 ROUNDS = 3
-SUBMODULE_MODE = "160000"
 LINK_MODE = "120000"
 _FEW = ("core.splitIndex=false", "core.untrackedCache=false")
 
@@ -161,7 +162,7 @@ class Quick:
                 raise NotPlain
             check_plain(path, view)
             leaf = lookup(self._objects, view.head, path)
-            if leaf is not None and leaf.mode in (TREE_MODE, SUBMODULE_MODE):
+            if leaf is not None and leaf.mode in (TREE_MODE, GITLINK):
                 raise NotPlain
             seen = _looked(look, path)
             if seen is None:
@@ -218,7 +219,7 @@ class Quick:
         """A directory is no repository of its own as long as the index has anything in it."""
         for parent in parents(path):
             leaf = lookup(self._objects, view.head, parent)
-            if leaf is not None and leaf.mode == SUBMODULE_MODE:
+            if leaf is not None and leaf.mode == GITLINK:
                 raise NotPlain
             if leaf is not None and leaf.mode == TREE_MODE and not view.has_staged_in(parent):
                 return
@@ -288,7 +289,7 @@ class Quick:
         for directory in directories:
             path = os.path.join(directory, b".gitattributes")
             leaf = None if path in plan.hash else lookup(self._objects, self._view.head, path)
-            if leaf is not None and leaf.mode not in (TREE_MODE, SUBMODULE_MODE):
+            if leaf is not None and leaf.mode not in (TREE_MODE, GITLINK):
                 yield Entry(leaf.mode, leaf.oid, path)
 
     # The draft

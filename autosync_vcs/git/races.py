@@ -13,14 +13,14 @@ from dataclasses import dataclass
 
 from autosync_vcs.driver import Conflict
 from autosync_vcs.git import checkout
-from autosync_vcs.git.entries import Entry, differences, parents
+from autosync_vcs.git.entries import Entry, Step, differences
 from autosync_vcs.git.in_the_way import InTheWay
-from autosync_vcs.git.journal import Step
 from autosync_vcs.git.kept import keep
 from autosync_vcs.git.last_changes import last_changes
 from autosync_vcs.git.look import look_below
 from autosync_vcs.git.merge import merge
 from autosync_vcs.git.neutral import neutral
+from autosync_vcs.git.paths import parents
 from autosync_vcs.git.places import remove
 from autosync_vcs.git.process import Git
 from autosync_vcs.git.repository import Repository
@@ -102,7 +102,7 @@ def _blockers(
 ) -> set[bytes]:
     """Give the files that are where a directory must be; ignored ones make room at once."""
     found = set()
-    for above in {above.rstrip(b"/") for step in raced if step.new for above in parents(step.path)}:
+    for above in {above for step in raced if step.new for above in parents(step.path)}:
         if not _is_file(repository, above):
             continue
         if in_the_way.is_ignored(repository, above):
@@ -131,19 +131,18 @@ def _without_collisions(entries: Mapping[bytes, Entry]) -> dict[bytes, Entry]:
     return {
         path: entry
         for path, entry in entries.items()
-        if not any(above.rstrip(b"/") in entries for above in parents(path))
+        if not any(above in entries for above in parents(path))
     }
 
 
 def _beside(entries: Mapping[bytes, Entry], others: Collection[bytes]) -> dict[bytes, Entry]:
     """Leave out what is one of the others, or above or below one: git would drop one of the two."""
     names = {*others}
-    directories = {above.rstrip(b"/") for path in others for above in parents(path)}
+    directories = {above for path in others for above in parents(path)}
     return {
         path: entry
         for path, entry in entries.items()
-        if path not in directories
-        and names.isdisjoint((path, *(above.rstrip(b"/") for above in parents(path))))
+        if path not in directories and names.isdisjoint((path, *parents(path)))
     }
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 
 from autosync_vcs.git import checkout
-from autosync_vcs.git.entries import Entry
+from autosync_vcs.git.entries import GITLINK, Entry, Step
 from autosync_vcs.git.in_the_way import InTheWay
-from autosync_vcs.git.journal import Planned, Step
+from autosync_vcs.git.journal import Planned
 from autosync_vcs.git.look import UNKNOWN, Local, look
 from autosync_vcs.git.obstacles import Obstacles
 from autosync_vcs.git.places import Places, make, remove
@@ -17,8 +17,6 @@ from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.swap import directory
 from autosync_vcs.git.verdicts import clean_entries, ignored_by
 from autosync_vcs.git.writing import Writer
-
-GITLINK = "160000"
 
 
 class Ready:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from autosync_vcs.git import checkout, displaced, index_journal
 from autosync_vcs.git.afterwards import Afterwards
 from autosync_vcs.git.applied import Applied, Result
-from autosync_vcs.git.entries import parents
 from autosync_vcs.git.journal import Journal
 from autosync_vcs.git.leftovers import holds, left_over
+from autosync_vcs.git.paths import parents
 from autosync_vcs.git.repository import Repository, head
 
 
@@ -48,7 +48,7 @@ def recovered(
 def _judge(repository: Repository, journal: Journal, returned: displaced.Returned, result: Result) -> None:
     """Look at what each round left in its stage, and at the saves that it was about to merge."""
     for number, each in enumerate(journal.rounds):
-        inner = {above.rstrip(b"/") for planned in each for above in parents(planned.step.path)}
+        inner = {above for planned in each for above in parents(planned.step.path)}
         for planned in each:
             result.displaced += left_over(repository, number, planned, inner, returned)
             if number > 0 and holds(repository, planned):

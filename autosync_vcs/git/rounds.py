@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from autosync_vcs.crash import crash_point
 from autosync_vcs.git import forced
 from autosync_vcs.git.applied import Result
+from autosync_vcs.git.entries import Step
 from autosync_vcs.git.in_the_way import InTheWay
-from autosync_vcs.git.journal import Journal, Step
+from autosync_vcs.git.journal import Journal
 from autosync_vcs.git.races import Racing
 from autosync_vcs.git.ready import Ready
 from autosync_vcs.git.repository import Repository

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from autosync_vcs.git.paths import parents
 from autosync_vcs.git.process import Git
 from autosync_vcs.git.repository import Repository
 
@@ -63,15 +64,6 @@ class Selection:
         if len(paths) > ARGUMENTS or sum(map(len, paths)) > ARGUMENT_BYTES:
             return ()
         return tuple(os.fsdecode(path) for path in paths)
-
-
-def parents(path: bytes) -> Iterator[bytes]:
-    """Give the directories that a path is in, the nearest first, without the top."""
-    while True:
-        path, slash, _ = path.rpartition(b"/")
-        if not slash:
-            return
-        yield path
 
 
 def differences(git: Git, selection: Selection) -> Answer:

@@ -21,6 +21,7 @@ from autosync_vcs.git import index
 from autosync_vcs.git.applied import IndexMoved
 from autosync_vcs.git.authorship import Authorship
 from autosync_vcs.git.changes import changes_of
+from autosync_vcs.git.entries import GITLINK
 from autosync_vcs.git.guarding import Guard
 from autosync_vcs.git.hooks import Hooks
 from autosync_vcs.git.index import Prepared, Seen
@@ -339,4 +340,4 @@ def _device(repository: Repository) -> int | None:
 
 
 def _blobs(differences: Iterable[Difference]) -> Iterable[str]:
-    return (one.new.oid for one in differences if one.new is not None and one.new.mode != "160000")
+    return (one.new.oid for one in differences if one.new is not None and one.new.mode != GITLINK)

@@ -20,11 +20,11 @@ from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.applied import Displaced
 from autosync_vcs.git.checkout import disk_full
+from autosync_vcs.git.entries import GITLINK, Step
 from autosync_vcs.git.in_the_way import InTheWay
-from autosync_vcs.git.journal import Step
 from autosync_vcs.git.kept import keep
 from autosync_vcs.git.look import DIRECTORY, LARGE_BYTES, OTHER, Local, Signature, look, unchanged
-from autosync_vcs.git.ready import GITLINK, Ready
+from autosync_vcs.git.ready import Ready
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.swap import directory, exchange, move
 

@@ -12,7 +12,8 @@ from contextlib import suppress
 from autosync_vcs.crash import crash_point
 from autosync_vcs.git import displaced
 from autosync_vcs.git.applied import Displaced, Result
-from autosync_vcs.git.journal import Journal, Planned, Step
+from autosync_vcs.git.entries import Step
+from autosync_vcs.git.journal import Journal, Planned
 from autosync_vcs.git.kept import restore
 from autosync_vcs.git.look import DIRECTORY, Local, look, look_below
 from autosync_vcs.git.repository import Repository

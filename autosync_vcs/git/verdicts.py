@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 
 from autosync_vcs.git import checkout
-from autosync_vcs.git.entries import Entry
+from autosync_vcs.git.entries import GITLINK, Entry
 from autosync_vcs.git.look import look_below
 from autosync_vcs.git.neutral import neutral
 from autosync_vcs.git.places import remove
@@ -38,7 +38,7 @@ def _seed(git: Git, known: Mapping[bytes, Entry | None]) -> None:
     lines = [
         f"{entry.mode} {entry.oid} 0\t".encode() + path + b"\0"
         for path, entry in known.items()
-        if entry and entry.mode != "160000"
+        if entry and entry.mode != GITLINK
     ]
     if lines:
         with suppress(GitFailed):

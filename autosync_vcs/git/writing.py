@@ -15,9 +15,10 @@ from contextlib import suppress
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git import checkout
 from autosync_vcs.git.attributes import speaks_of_conversion
-from autosync_vcs.git.entries import Entry, parents
+from autosync_vcs.git.entries import GITLINK, Entry
 from autosync_vcs.git.look import UNKNOWN, Local, local_of, look
 from autosync_vcs.git.objects import HelperDied
+from autosync_vcs.git.paths import parents
 from autosync_vcs.git.places import remove
 from autosync_vcs.git.plainness import Settings, asked_settings, configuration_state, is_plain_name
 from autosync_vcs.git.reader import Reader
@@ -55,9 +56,10 @@ class Writer:
     def _looked_up(self, source: str, directories: Iterable[bytes], name: bytes) -> dict[bytes, Entry]:
         found = {}
         for each in directories:
-            leaf = lookup(self._reader, source, each + name)
-            if leaf is not None and leaf.mode.startswith("1") and leaf.mode != "160000":
-                found[each + name] = Entry("100644", leaf.oid)
+            path = os.path.join(each, name)
+            leaf = lookup(self._reader, source, path)
+            if leaf is not None and leaf.mode.startswith("1") and leaf.mode != GITLINK:
+                found[path] = Entry("100644", leaf.oid)
         return found
 
     def write(
@@ -89,7 +91,7 @@ class Writer:
             raise _NotPlain
         if not all(is_plain_name(path) for path in wanted):
             raise _NotPlain
-        above = {parent.rstrip(b"/") for path in wanted for parent in parents(path)}
+        above = {parent for path in wanted for parent in parents(path)}
         if any(path in above for path in wanted):
             raise _NotPlain
         rules: list[bytes] = []
@@ -138,7 +140,7 @@ class _Files:
         return found
 
     def _write(self, path: bytes, entry: Entry, size: int, content: Iterator[bytes]) -> Local:
-        for parent in parents(path):
+        for parent in reversed([*parents(path)]):
             if parent not in self._made:
                 os.mkdir(os.path.join(self._place, parent))
                 self._made.add(parent)

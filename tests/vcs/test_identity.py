@@ -14,8 +14,9 @@ import pytest
 from autosync_vcs.driver import Committed
 from autosync_vcs.git.ignored import Ignored
 from autosync_vcs.git.judging import Limits
+from autosync_vcs.git.paths import parents
 from autosync_vcs.git.repository import discover
-from autosync_vcs.git.scan import Selection, parents
+from autosync_vcs.git.scan import Selection
 from autosync_vcs.git.snapshot import Snapshots
 from tests.helpers.gitbox import commit as git_commit
 from tests.helpers.gitbox import git, head, make_repository, write

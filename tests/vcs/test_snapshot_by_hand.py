@@ -39,9 +39,10 @@ def is_on_a_branch():
     return not under_way and git("symbolic-ref", "-q", "HEAD")
 
 def end_rebase():
-    # who commits in the middle of a rebase gives that up with the abort, and a lock keeps git from aborting
+    # who commits in the middle of a rebase gives that up with the abort; a lock or a file can hinder it
     deadline = time.monotonic() + 60
     while not is_on_a_branch():
+        git("clean", "-q", "-f", "user0", "user1", "user2")
         git("rebase", "--abort")
         git("switch", "-q", "--discard-changes", "main")
         if time.monotonic() > deadline:
