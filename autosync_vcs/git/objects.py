@@ -20,7 +20,7 @@ from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from autosync_common.talk import talk
-from autosync_vcs.git.plainness import configuration_state
+from autosync_vcs.git.configuration import configuration_state
 from autosync_vcs.git.process import LOCAL_TIMEOUT_S, Git, stop
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.tree_cache import TreeCache

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from autosync_common.errors import UserError
 from autosync_vcs.driver import Held, HeldKind, Offline, Rejected
 from autosync_vcs.git import acceptance, direct_fetch, direct_push, lean, refusals, transfer
+from autosync_vcs.git.configuration import configuration_state
 from autosync_vcs.git.connection import Target
 from autosync_vcs.git.direct_fetch import Arrived, DirectFetch
 from autosync_vcs.git.direct_push import DirectPush
@@ -25,7 +26,6 @@ from autosync_vcs.git.distances import Distances
 from autosync_vcs.git.half_packs import HalfPacks
 from autosync_vcs.git.mover import Mover
 from autosync_vcs.git.objects import HelperDied
-from autosync_vcs.git.plainness import configuration_state
 from autosync_vcs.git.process import NO_INDEX, Git, GitFailed, stop
 from autosync_vcs.git.reader import Reader
 from autosync_vcs.git.repository import Repository, resolve
