@@ -3,9 +3,44 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from autosync_vcs.git.attributes import state_of
 from autosync_vcs.git.repository import Repository
+
+Found = TypeVar("Found")
+
+
+class WhileConfigured(Generic[Found]):
+    """What follows from the configuration, found anew once that is in another state.
+
+    For any thread; where two ask at once it may be found twice.
+    """
+
+    def __init__(self, repository: Repository, find: Callable[[], Found]) -> None:
+        self._repository = repository
+        self._find = find
+        self._known: tuple[tuple[object, ...], Found] | None = None
+        self._last: Found | None = None
+
+    @property
+    def last(self) -> Found | None:
+        """What was found last, whether it is still so or not; None before any was."""
+        return self._last
+
+    def get(self, *others: object) -> Found:
+        """Give it as it is now; ``others`` is what else it depends on."""
+        state = (configuration_state(self._repository), *others)
+        known = self._known
+        if known is None or known[0] != state:
+            self._known = known = (state, self._find())
+            self._last = known[1]
+        return known[1]
+
+    def forget(self) -> None:
+        """Find it anew the next time, whatever is configured."""
+        self._known = None
 
 
 def configuration_state(repository: Repository) -> tuple[object, ...]:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from autosync_vcs.git.remote import Choice, Remote
+from autosync_vcs.git.remote import Remote
+from autosync_vcs.git.remote_branch import RemoteBranch
 from autosync_vcs.git.repository import discover
 from tests.helpers.gitbox import commit, git, head, make_pair, try_git
 
@@ -35,7 +36,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def remote_of(work: Path) -> Remote:
-    return Remote(discover(str(work)), Choice("origin", "main"))
+    return Remote(discover(str(work)), RemoteBranch("origin", "main"))
 
 
 def used_git(asked: Path) -> bool:

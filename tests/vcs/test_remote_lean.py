@@ -9,7 +9,8 @@ import pytest
 
 from autosync_vcs.driver import Held, Offline
 from autosync_vcs.git import lean
-from autosync_vcs.git.remote import Choice, Remote
+from autosync_vcs.git.remote import Remote
+from autosync_vcs.git.remote_branch import RemoteBranch
 from autosync_vcs.git.repository import discover
 from tests.helpers.gitbox import clone, commit, git, head, make_pair, try_git, write
 
@@ -20,7 +21,7 @@ def pair(tmp_path: Path) -> tuple[Path, Path, Path]:
 
 
 def remote_of(work: Path) -> Remote:
-    return Remote(discover(str(work)), Choice("origin", "main"))
+    return Remote(discover(str(work)), RemoteBranch("origin", "main"))
 
 
 def was_lean(work: Path) -> bool:

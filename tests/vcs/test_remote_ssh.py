@@ -13,7 +13,8 @@ from autosync_common.settings import VcsConfig
 from autosync_vcs.driver import Held, HeldKind, Offline
 from autosync_vcs.git import ssh
 from autosync_vcs.git.gitdriver import GitDriver
-from autosync_vcs.git.remote import Choice, Remote
+from autosync_vcs.git.remote import Remote
+from autosync_vcs.git.remote_branch import RemoteBranch
 from autosync_vcs.git.repository import discover
 from tests.helpers.gitbox import commit, git, head, make_pair, write
 from tests.helpers.sshd import SSHD, Sshd
@@ -44,7 +45,7 @@ def runtime() -> Path:
 
 def remote_of(work: Path, runtime: Path | None = None) -> Remote:
     directory = str(runtime) if runtime else None
-    return Remote(discover(str(work)), Choice("origin", "main"), runtime_directory=directory)
+    return Remote(discover(str(work)), RemoteBranch("origin", "main"), runtime_directory=directory)
 
 
 def held_at_fetch(work: Path) -> Held:
