@@ -13,7 +13,6 @@ from autosync_vcs.git.repository import Repository
 
 TREES_AT_MOST = 200
 """Pairs of trees; for more a process of git is quicker."""
-_MODES = ("100644", "100755", "120000", "160000")
 
 Differences = dict[bytes, tuple[Entry | None, Entry | None]]
 
@@ -82,8 +81,4 @@ def _tree(leaf: Leaf | None) -> str | None:
 
 
 def _file(leaf: Leaf | None) -> Entry | None:
-    if leaf is None or leaf.mode == TREE_MODE:
-        return None
-    if leaf.mode not in _MODES:
-        raise _TooMuch  # git knows what it means
-    return Entry(*leaf)
+    return Entry(*leaf) if leaf is not None and leaf.mode != TREE_MODE else None
