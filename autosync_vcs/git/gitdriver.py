@@ -33,7 +33,8 @@ from autosync_vcs.git.only_one import Lock
 from autosync_vcs.git.plan import plan
 from autosync_vcs.git.process import GitFailed
 from autosync_vcs.git.reader import Reader
-from autosync_vcs.git.remote import Remote, choose
+from autosync_vcs.git.remote import Remote
+from autosync_vcs.git.remote_branch import choose
 from autosync_vcs.git.repository import author, check_settings, discover, head, operation_in_progress
 from autosync_vcs.git.sharing import Sharing
 from autosync_vcs.git.snapshot import Snapshots
@@ -281,10 +282,10 @@ class GitDriver:
     def _find_remote(self) -> Remote | None:
         """Give the remote; one that is configured while we run is found too."""
         if self._remote is None:
-            choice = choose(self.repository, self._sharing.branch, self._config.remote)
-            if choice is not None:
+            synced = choose(self.repository, self._sharing.branch, self._config.remote)
+            if synced is not None:
                 self._remote = Remote(
-                    self.repository, choice, runtime_directory=self._connections(), reader=self._reader
+                    self.repository, synced, runtime_directory=self._connections(), reader=self._reader
                 )
         return self._remote
 

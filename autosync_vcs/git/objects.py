@@ -20,8 +20,8 @@ from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from autosync_common.talk import talk
+from autosync_vcs.git.configuration import configuration_state
 from autosync_vcs.git.entries import GITLINK
-from autosync_vcs.git.plainness import configuration_state
 from autosync_vcs.git.process import LOCAL_TIMEOUT_S, Git, stop
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.tree_cache import TreeCache

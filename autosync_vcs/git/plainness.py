@@ -133,20 +133,6 @@ def _included(git: Git) -> dict[bytes, object]:
     return found
 
 
-def configuration_state(repository: Repository) -> tuple[object, ...]:
-    """Tell one state of the files that git's configuration is in from another."""
-    home = os.path.expanduser("~")
-    personal = os.environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
-    files = [
-        os.path.join(os.fsdecode(repository.common_dir), "config"),
-        os.path.join(os.fsdecode(repository.git_dir), "config.worktree"),
-        os.environ.get("GIT_CONFIG_GLOBAL") or os.path.join(home, ".gitconfig"),
-        os.path.join(personal, "git", "config"),
-        os.environ.get("GIT_CONFIG_SYSTEM") or "/etc/gitconfig",
-    ]
-    return tuple(state_of(os.fsencode(file)) for file in files)
-
-
 def _attributes_file(git: Git) -> bytes:
     """git works at the top, and takes a relative name from there."""
     asked = git("config", "--type=path", "--get", "core.attributesFile")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from autosync_vcs.git import entries
-from autosync_vcs.git.entries import Entry
+from autosync_vcs.git.entries import GITLINK, Entry
 from autosync_vcs.git.neutral import neutral
 from autosync_vcs.git.objects import TREE_MODE, HelperDied, Leaf
 from autosync_vcs.git.reader import Reader
@@ -13,7 +13,6 @@ from autosync_vcs.git.repository import Repository
 
 TREES_AT_MOST = 200
 """Pairs of trees; for more a process of git is quicker."""
-_MODES = ("100644", "100755", "120000", "160000")
 
 Differences = dict[bytes, tuple[Entry | None, Entry | None]]
 
@@ -43,7 +42,7 @@ def new_objects(reader: Reader, old: str, new: str) -> dict[str, str] | None:
     kinds = {new: "tree"} if new != old else {}
     try:
         for _, (_, entry) in _walk(reader, old, new, kinds):
-            if entry is not None and entry.mode != "160000":
+            if entry is not None and entry.mode != GITLINK:
                 kinds[entry.oid] = "blob"
     except _TooMuch:
         return None
@@ -82,8 +81,4 @@ def _tree(leaf: Leaf | None) -> str | None:
 
 
 def _file(leaf: Leaf | None) -> Entry | None:
-    if leaf is None or leaf.mode == TREE_MODE:
-        return None
-    if leaf.mode not in _MODES:
-        raise _TooMuch  # git knows what it means
-    return Entry(*leaf)
+    return Entry(*leaf) if leaf is not None and leaf.mode != TREE_MODE else None

@@ -15,12 +15,13 @@ from contextlib import suppress
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git import checkout
 from autosync_vcs.git.attributes import speaks_of_conversion
+from autosync_vcs.git.configuration import configuration_state
 from autosync_vcs.git.entries import GITLINK, Entry
 from autosync_vcs.git.look import UNKNOWN, Local, local_of, look
 from autosync_vcs.git.objects import HelperDied
 from autosync_vcs.git.paths import parents
 from autosync_vcs.git.places import remove
-from autosync_vcs.git.plainness import Settings, asked_settings, configuration_state, is_plain_name
+from autosync_vcs.git.plainness import Settings, asked_settings, is_plain_name
 from autosync_vcs.git.reader import Reader
 from autosync_vcs.git.repository import Repository
 from autosync_vcs.git.swap import directory

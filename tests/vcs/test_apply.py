@@ -31,11 +31,6 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def repository(place: Path) -> Repository:
-    return discover(str(place))
-
-
-@pytest.fixture
 def elsewhere(place: Path, tmp_path: Path) -> Path:
     git(tmp_path, "clone", "-q", str(place), str(tmp_path / "elsewhere"))
     return tmp_path / "elsewhere"

@@ -13,7 +13,7 @@ from autosync_vcs.driver import Held
 from autosync_vcs.git import index
 from autosync_vcs.git.applied import IndexMoved
 from autosync_vcs.git.apply import apply
-from autosync_vcs.git.repository import Repository, discover
+from autosync_vcs.git.repository import Repository
 from tests.helpers.gitbox import Files, clone, commit, git, head, make_repository, named, write
 
 BASE: Files = {"a": "a\n", "b": "b\n", "d/c": "c\n", "d/e": "e\n", "gone": "gone\n"}
@@ -29,11 +29,6 @@ def elsewhere(tmp_path: Path) -> Path:
 @pytest.fixture
 def place(elsewhere: Path, tmp_path: Path) -> Path:
     return clone(elsewhere, tmp_path / "notes")
-
-
-@pytest.fixture
-def repository(place: Path) -> Repository:
-    return discover(str(place))
 
 
 def coming(elsewhere: Path, place: Path, files: Files) -> str:

@@ -66,11 +66,6 @@ def save(place: Path, host: str, files: Files, at: int) -> None:
 
 
 @pytest.fixture
-def repository(place: Path) -> Repository:
-    return discover(str(place))
-
-
-@pytest.fixture
 def copy(repository: Repository) -> str:
     (found,) = list(originals(repository))
     return os.fsdecode(found)

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from autosync_vcs.git.remote import Choice, Remote
-from autosync_vcs.git.repository import discover
 from tests.helpers.gitbox import commit, git, head, make_pair, try_git
+from tests.helpers.remotes import remote_of
 
 Pair = tuple[Path, Path, Path]
 
@@ -32,10 +31,6 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     return log
-
-
-def remote_of(work: Path) -> Remote:
-    return Remote(discover(str(work)), Choice("origin", "main"))
 
 
 def used_git(asked: Path) -> bool:

@@ -10,14 +10,9 @@ import pytest
 
 from autosync_vcs.driver import Held, HeldKind, Rejected
 from autosync_vcs.git.connection import SshTarget, ssh_target
-from autosync_vcs.git.remote import Choice, Remote
-from autosync_vcs.git.repository import discover
 from tests.helpers.gitbox import clone, commit, git, head, make_pair, try_git
+from tests.helpers.remotes import remote_of
 from tests.helpers.waiting import eventually
-
-
-def remote_of(work: Path) -> Remote:
-    return Remote(discover(str(work)), Choice("origin", "main"))
 
 
 def was_direct(work: Path) -> bool:

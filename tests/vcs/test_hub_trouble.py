@@ -16,7 +16,7 @@ import pytest
 from autosync_common.settings import VcsConfig
 from autosync_vcs.driver import Held, HeldKind, Offline, Rejected
 from autosync_vcs.git.gitdriver import GitDriver
-from autosync_vcs.git.remote import LOCKED_IN_A_ROW
+from autosync_vcs.git.pushing import LOCKED_IN_A_ROW
 from tests.helpers.disks import resize, small_disk
 from tests.helpers.gitbox import clone, commit, contents, git, head, make_hub, make_pair, named, write
 from tests.helpers.sshd import SSHD, Sshd

@@ -13,7 +13,7 @@ from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git import index, index_journal
 from autosync_vcs.git.index import Entry
 from autosync_vcs.git.index_lock import IndexLock
-from autosync_vcs.git.repository import Repository, discover
+from autosync_vcs.git.repository import Repository
 from tests.helpers.gitbox import git, head, is_clean, make_repository, write
 from tests.helpers.waiting import eventually
 
@@ -21,11 +21,6 @@ from tests.helpers.waiting import eventually
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     return make_repository(tmp_path / "notes", {"a.txt": "one\n", "d/b.txt": "two\n", "c.txt": "three\n"})
-
-
-@pytest.fixture
-def repository(place: Path) -> Repository:
-    return discover(str(place))
 
 
 def commit_of(place: Path, name: str, content: str) -> tuple[Entry, str]:

@@ -12,7 +12,7 @@ import pytest
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.conflict_names import NAME_LIMIT_BYTES, conflict_name, is_copy_of, original_name
 from autosync_vcs.git.merge import Merged, merge, merge_commit
-from autosync_vcs.git.repository import Repository, discover
+from autosync_vcs.git.repository import Repository
 from tests.helpers.gitbox import git, make_repository
 
 Tree = dict[str, str | None]
@@ -24,11 +24,6 @@ EARLY_DAY, LATE_DAY = "20260101", "20260201"
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     return make_repository(tmp_path / "notes")
-
-
-@pytest.fixture
-def repository(place: Path) -> Repository:
-    return discover(str(place))
 
 
 def snapshot(place: Path, files: Tree, *parents: str, date: str = EARLY) -> str:

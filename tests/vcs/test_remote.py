@@ -12,16 +12,18 @@ import pytest
 
 from autosync_common.errors import UserError
 from autosync_vcs.driver import Held, HeldKind, Offline, Rejected
-from autosync_vcs.git.remote import Advertised, Choice, Remote, choose
+from autosync_vcs.git.advertised import Advertised
+from autosync_vcs.git.remote import Remote
+from autosync_vcs.git.remote_branch import RemoteBranch, choose
 from autosync_vcs.git.repository import discover
 from tests.helpers.gitbox import clone, commit, git, head, make_hub, make_pair, make_repository
 from tests.helpers.waiting import eventually
 
 
 def remote_of(work: Path) -> Remote:
-    choice = choose(discover(str(work)), git(work, "symbolic-ref", "--short", "HEAD"))
-    assert choice is not None
-    return Remote(discover(str(work)), choice)
+    synced = choose(discover(str(work)), git(work, "symbolic-ref", "--short", "HEAD"))
+    assert synced is not None
+    return Remote(discover(str(work)), synced)
 
 
 def install_hook(repository: Path, name: str, script: str) -> None:
@@ -39,7 +41,7 @@ def alone(tmp_path: Path) -> Path:
     return make_repository(tmp_path / "work", {"a": "one\n"})
 
 
-def chosen(work: Path, wanted: str | None = None) -> Choice | None:
+def chosen(work: Path, wanted: str | None = None) -> RemoteBranch | None:
     return choose(discover(str(work)), "main", wanted)
 
 

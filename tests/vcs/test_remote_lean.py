@@ -9,18 +9,14 @@ import pytest
 
 from autosync_vcs.driver import Held, Offline
 from autosync_vcs.git import lean
-from autosync_vcs.git.remote import Choice, Remote
 from autosync_vcs.git.repository import discover
 from tests.helpers.gitbox import clone, commit, git, head, make_pair, try_git, write
+from tests.helpers.remotes import remote_of
 
 
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[Path, Path, Path]:
     return make_pair(tmp_path, {"a": "1\n", "deep/er/b": "2\n"})
-
-
-def remote_of(work: Path) -> Remote:
-    return Remote(discover(str(work)), Choice("origin", "main"))
 
 
 def was_lean(work: Path) -> bool:

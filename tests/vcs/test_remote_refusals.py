@@ -12,10 +12,9 @@ import pytest
 
 from autosync_vcs.driver import Held, HeldKind, Offline, Rejected
 from autosync_vcs.git.refusals import Place, of_failure, of_push, place
-from autosync_vcs.git.remote import Choice, Remote
-from autosync_vcs.git.repository import discover
 from autosync_vcs.git.words import WORDS_LIMIT, plain
 from tests.helpers.gitbox import git, make_repository
+from tests.helpers.remotes import remote_of
 
 # place
 
@@ -277,9 +276,8 @@ def test_a_web_server_that_does_not_serve_us(
     monkeypatch.setattr(_Answering, "status", status)
     work = make_repository(tmp_path / "work", {"a": "1\n"})
     git(work, "remote", "add", "origin", f"http://127.0.0.1:{web.server_port}/notes.git")
-    remote = Remote(discover(str(work)), Choice("origin", "main"))
     with pytest.raises((Held, Offline)) as failure:
-        remote.fetch()
+        remote_of(work).fetch()
     if isinstance(failure.value, Held):
         assert failure.value.kind is kind
         assert failure.value.reason.startswith(words)

@@ -13,9 +13,8 @@ from autosync_common.settings import VcsConfig
 from autosync_vcs.driver import Held, HeldKind, Offline
 from autosync_vcs.git import ssh
 from autosync_vcs.git.gitdriver import GitDriver
-from autosync_vcs.git.remote import Choice, Remote
-from autosync_vcs.git.repository import discover
 from tests.helpers.gitbox import commit, git, head, make_pair, write
+from tests.helpers.remotes import remote_of
 from tests.helpers.sshd import SSHD, Sshd
 from tests.helpers.waiting import eventually
 
@@ -40,11 +39,6 @@ def work(tmp_path: Path) -> Path:
 @pytest.fixture
 def runtime() -> Path:
     return Path(os.environ["XDG_RUNTIME_DIR"])
-
-
-def remote_of(work: Path, runtime: Path | None = None) -> Remote:
-    directory = str(runtime) if runtime else None
-    return Remote(discover(str(work)), Choice("origin", "main"), runtime_directory=directory)
 
 
 def held_at_fetch(work: Path) -> Held:

@@ -1,0 +1,15 @@
+"""The remote of a clone, as the driver has it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from autosync_vcs.git.remote import Remote
+from autosync_vcs.git.remote_branch import RemoteBranch
+from autosync_vcs.git.repository import discover
+
+
+def remote_of(work: Path, runtime: Path | None = None) -> Remote:
+    """Give the branch ``main`` of ``origin``; ``runtime`` is where ssh's connections are kept."""
+    directory = str(runtime) if runtime else None
+    return Remote(discover(str(work)), RemoteBranch("origin", "main"), runtime_directory=directory)
