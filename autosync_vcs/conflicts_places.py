@@ -10,8 +10,8 @@ from pathlib import Path
 from autosync_common.errors import TemporaryError, UserError
 from autosync_common.instance import Instance, instances
 from autosync_common.naming import name_of, shown
-from autosync_vcs.git.conflicts import originals
-from autosync_vcs.git.repository import Repository, discover
+from autosync_vcs.git.merge.conflicts import originals
+from autosync_vcs.git.plumbing.repository import Repository, discover
 
 
 @dataclass(frozen=True, slots=True)

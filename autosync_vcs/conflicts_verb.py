@@ -19,9 +19,9 @@ from autosync_common.sentences import clock
 from autosync_vcs.conflicts_main import PROGRAM
 from autosync_vcs.conflicts_places import Place, everywhere, meant
 from autosync_vcs.driver import Held
-from autosync_vcs.git.conflicts import Listed, Version, difference, list_conflicts
-from autosync_vcs.git.process import GitFailed
-from autosync_vcs.git.settling import Keep, Settled, settle
+from autosync_vcs.git.merge.conflicts import Listed, Version, difference, list_conflicts
+from autosync_vcs.git.merge.settling import Keep, Settled, settle
+from autosync_vcs.git.plumbing.process import GitFailed
 
 _OBEYED = re.compile(
     rb"\x1b(?!\[[0-9;]{0,20}m)|\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]|\xc2[\x80-\x9f]"

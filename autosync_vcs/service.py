@@ -13,7 +13,7 @@ from autosync_common.stage import Stage
 from autosync_common.surroundings import NetworkChanges, Sleep
 from autosync_vcs import events
 from autosync_vcs.driver import HeldKind
-from autosync_vcs.git.process import running, stop_all
+from autosync_vcs.git.plumbing.process import running, stop_all
 from autosync_vcs.login import login_facts
 from autosync_vcs.worker import Worker
 

@@ -13,8 +13,8 @@ from unittest import mock
 
 from autosync_common.settings import VcsConfig
 from autosync_vcs.git.gitdriver import GitDriver
-from autosync_vcs.git.index_lock import IndexLock
-from autosync_vcs.git.repository import Repository
+from autosync_vcs.git.index.index_lock import IndexLock
+from autosync_vcs.git.plumbing.repository import Repository
 from autosync_vcs.git.upkeep import Upkeep
 from benchmarks import baseline, worlds
 from benchmarks.measuring import Growth, Lines, compared, ms, samples, stopwatch, timed, turns

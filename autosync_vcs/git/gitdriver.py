@@ -17,29 +17,35 @@ from autosync_common.messages import Change
 from autosync_common.paths import runtime_directory
 from autosync_common.settings import VcsConfig
 from autosync_vcs.driver import Committed, Conflict, Held, HeldKind, Integrated, Plan, Rejected, Standing
-from autosync_vcs.git import forced, incoming
-from autosync_vcs.git.apply import Apply, recover, revisit
-from autosync_vcs.git.copies import Copies
-from autosync_vcs.git.distances import Distances
+from autosync_vcs.git.commit.ignored import Ignored
+from autosync_vcs.git.commit.judging import Limits
+from autosync_vcs.git.commit.snapshot import Snapshots
 from autosync_vcs.git.identity import identity
-from autosync_vcs.git.ignored import Ignored
-from autosync_vcs.git.index_lock import unwritable
-from autosync_vcs.git.judging import Limits
-from autosync_vcs.git.keep_files import release_dead
-from autosync_vcs.git.merge import merge, merge_commit
-from autosync_vcs.git.names import check_names
-from autosync_vcs.git.objects import HelperDied
+from autosync_vcs.git.index.index_lock import unwritable
+from autosync_vcs.git.merge.copies import Copies
+from autosync_vcs.git.merge.merge import merge, merge_commit
 from autosync_vcs.git.only_one import Lock
 from autosync_vcs.git.plan import plan
-from autosync_vcs.git.process import GitFailed
-from autosync_vcs.git.reader import Reader
-from autosync_vcs.git.remote import Remote
-from autosync_vcs.git.remote_branch import choose
-from autosync_vcs.git.repository import author, check_settings, discover, head, operation_in_progress
-from autosync_vcs.git.sharing import Sharing
-from autosync_vcs.git.snapshot import Snapshots
-from autosync_vcs.git.tree_diff import differences, removed
-from autosync_vcs.git.trouble import held_by, held_by_helper
+from autosync_vcs.git.plumbing.distances import Distances
+from autosync_vcs.git.plumbing.names import check_names
+from autosync_vcs.git.plumbing.objects import HelperDied
+from autosync_vcs.git.plumbing.process import GitFailed
+from autosync_vcs.git.plumbing.reader import Reader
+from autosync_vcs.git.plumbing.repository import (
+    author,
+    check_settings,
+    discover,
+    head,
+    operation_in_progress,
+)
+from autosync_vcs.git.plumbing.tree_diff import differences, removed
+from autosync_vcs.git.plumbing.trouble import held_by, held_by_helper
+from autosync_vcs.git.pull import forced, incoming
+from autosync_vcs.git.pull.apply import Apply, recover, revisit
+from autosync_vcs.git.remote.keep_files import release_dead
+from autosync_vcs.git.remote.remote import Remote
+from autosync_vcs.git.remote.remote_branch import choose
+from autosync_vcs.git.remote.sharing import Sharing
 from autosync_vcs.git.upkeep import Upkeep
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 
-from autosync_vcs.git.process import Git, GitFailed
-from autosync_vcs.git.repository import Repository
+from autosync_vcs.git.plumbing.process import Git, GitFailed
+from autosync_vcs.git.plumbing.repository import Repository
 
 
 def identity(repository: Repository, commit: str | None) -> str:

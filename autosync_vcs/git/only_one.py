@@ -7,7 +7,7 @@ import fcntl
 import os
 
 from autosync_common.errors import AutosyncError, TemporaryError, UserError
-from autosync_vcs.git.repository import Repository
+from autosync_vcs.git.plumbing.repository import Repository
 
 
 class Lock:

@@ -9,9 +9,9 @@ import stat
 from collections.abc import Callable, Iterator
 
 from autosync_vcs.driver import Plan
-from autosync_vcs.git.merge import ADDRESS
-from autosync_vcs.git.process import Git, Result
-from autosync_vcs.git.repository import Author, Repository
+from autosync_vcs.git.merge.merge import ADDRESS
+from autosync_vcs.git.plumbing.process import Git, Result
+from autosync_vcs.git.plumbing.repository import Author, Repository
 
 LARGEST = 3
 STRANGERS_SINCE = "1.month"

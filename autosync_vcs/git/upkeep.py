@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from subprocess import DEVNULL
 
-from autosync_vcs.git.process import stop
-from autosync_vcs.git.repository import Repository
+from autosync_vcs.git.plumbing.process import stop
+from autosync_vcs.git.plumbing.repository import Repository
 
 INTERVAL_S = 3600.0
 """git is asked so often, at most, whether there is anything to tidy up."""

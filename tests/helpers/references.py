@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from autosync_vcs.git.paths import parents
+from autosync_vcs.git.plumbing.paths import parents
 from tests.helpers.worlds import Environment, Place
 
 _NONE: Environment = {}

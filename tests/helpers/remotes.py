@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from autosync_vcs.git.remote import Remote
-from autosync_vcs.git.remote_branch import RemoteBranch
-from autosync_vcs.git.repository import discover
+from autosync_vcs.git.plumbing.repository import discover
+from autosync_vcs.git.remote.remote import Remote
+from autosync_vcs.git.remote.remote_branch import RemoteBranch
 
 
 def remote_of(work: Path, runtime: Path | None = None) -> Remote:

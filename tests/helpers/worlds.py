@@ -15,7 +15,7 @@ import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from autosync_vcs.git.paths import parents
+from autosync_vcs.git.plumbing.paths import parents
 
 NAMES = [
     b"a",

@@ -24,6 +24,7 @@ TOOLS = sorted(path.name for path in ROOT.glob("autosync_*") if path.name != "au
 COMMANDS = sorted(PROJECT["project"]["scripts"])
 THIRD_PARTY = {"docopt", "inotify_simple", "pathspec", "xmpp", "zmq"}
 HEAVY = {"inotify_simple", "pathspec", "xmpp", "zmq"}
+GIT_LAYERS = ("plumbing", "remote", "files", "index", "merge", "pull", "commit")
 MAN_PAGES = sorted(path.name for path in (ROOT / "man").iterdir())
 OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z-]*|-[a-zA-Z])\b")
 
@@ -63,6 +64,25 @@ def test_imports_point_from_the_tools_to_the_common_package_only(package: str) -
         if (found := packages_imported(path) & others)
     }
     assert wrong == {}
+
+
+@pytest.mark.parametrize("layer", GIT_LAYERS)
+def test_the_git_driver_is_built_in_layers_of_which_each_knows_only_those_below(layer: str) -> None:
+    known = GIT_LAYERS[: GIT_LAYERS.index(layer) + 1]
+    allowed = tuple(f"autosync_vcs.git.{each}" for each in known)
+    wrong = {
+        str(path.relative_to(ROOT)): name
+        for path in modules(f"autosync_vcs/git/{layer}")
+        for name in imported(path)
+        if f"{name}.".startswith("autosync_vcs.git.")
+        and not f"{name}.".startswith(tuple(f"{each}." for each in allowed))
+    }
+    assert wrong == {}
+
+
+def test_every_part_of_the_git_driver_is_a_layer() -> None:
+    parts = {path.parent.name for path in (ROOT / "autosync_vcs/git").glob("*/__init__.py")}
+    assert parts == set(GIT_LAYERS)
 
 
 @pytest.mark.parametrize("package", ["autosync_common", *TOOLS])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from autosync_vcs.git.repository import Repository, discover
+from autosync_vcs.git.plumbing.repository import Repository, discover
 
 
 @pytest.fixture

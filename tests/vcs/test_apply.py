@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git.applied import Applied
-from autosync_vcs.git.apply import Apply, apply, revisit
-from autosync_vcs.git.journal import Journal
-from autosync_vcs.git.names import check_names, fold
-from autosync_vcs.git.repository import Repository, discover
+from autosync_vcs.git.plumbing.names import check_names, fold
+from autosync_vcs.git.plumbing.repository import Repository, discover
+from autosync_vcs.git.pull.applied import Applied
+from autosync_vcs.git.pull.apply import Apply, apply, revisit
+from autosync_vcs.git.pull.journal import Journal
 from tests.helpers.disks import small_disk
 from tests.helpers.finders import found
 from tests.helpers.gitbox import Files, clone, commit, git, head, is_clean, make_repository, write

@@ -11,18 +11,18 @@ import pytest
 
 from autosync_common.settings import VcsConfig
 from autosync_vcs.driver import Integrated
-from autosync_vcs.git import index
-from autosync_vcs.git.apply import apply
 from autosync_vcs.git.gitdriver import GitDriver
-from autosync_vcs.git.process import GitFailed
-from autosync_vcs.git.repository import discover
+from autosync_vcs.git.index import index
+from autosync_vcs.git.plumbing.process import GitFailed
+from autosync_vcs.git.plumbing.repository import discover
+from autosync_vcs.git.pull.apply import apply
 from tests.helpers.gitbox import Files, commit, contents, git, head, is_clean, make_pair, named, tree
 
 _ROOT = Path(__file__).parent.parent.parent
 _APPLY = """\
 import sys
-from autosync_vcs.git.apply import apply
-from autosync_vcs.git.repository import discover
+from autosync_vcs.git.pull.apply import apply
+from autosync_vcs.git.plumbing.repository import discover
 apply(discover(sys.argv[1]), *sys.argv[2:])
 """
 BASE: Files = {"in/f": "1\n", "out/f": "1\n", "out/g": "1\n", "conf": "1\n"}

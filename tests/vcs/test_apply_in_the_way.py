@@ -22,8 +22,8 @@ from tests.helpers.gitbox import Files, contents, git, head, make_pair, make_rep
 ROOT = Path(__file__).parent.parent.parent
 APPLY = """
 import sys
-from autosync_vcs.git.apply import apply
-from autosync_vcs.git.repository import discover
+from autosync_vcs.git.pull.apply import apply
+from autosync_vcs.git.plumbing.repository import discover
 apply(discover(sys.argv[1]), sys.argv[2], sys.argv[3])
 """
 

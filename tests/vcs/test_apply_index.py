@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from autosync_vcs.driver import Held
-from autosync_vcs.git import index
-from autosync_vcs.git.applied import IndexMoved
-from autosync_vcs.git.apply import apply
-from autosync_vcs.git.repository import Repository
+from autosync_vcs.git.index import index
+from autosync_vcs.git.plumbing.repository import Repository
+from autosync_vcs.git.pull.applied import IndexMoved
+from autosync_vcs.git.pull.apply import apply
 from tests.helpers.gitbox import Files, clone, commit, git, head, make_repository, named, write
 
 BASE: Files = {"a": "a\n", "b": "b\n", "d/c": "c\n", "d/e": "e\n", "gone": "gone\n"}

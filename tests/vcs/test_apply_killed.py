@@ -16,30 +16,30 @@ from pathlib import Path
 
 import pytest
 
+import autosync_vcs.git
 from autosync_common.settings import VcsConfig
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git import apply as apply_module
-from autosync_vcs.git import checkout
-from autosync_vcs.git.apply import Apply, apply, recover, revisit
+from autosync_vcs.git.files import checkout
 from autosync_vcs.git.gitdriver import GitDriver
-from autosync_vcs.git.journal import Journal
-from autosync_vcs.git.process import GitFailed
-from autosync_vcs.git.repository import discover
+from autosync_vcs.git.plumbing.process import GitFailed
+from autosync_vcs.git.plumbing.repository import discover
+from autosync_vcs.git.pull.apply import Apply, apply, recover, revisit
+from autosync_vcs.git.pull.journal import Journal
 from tests.helpers.disks import resize, small_disk
 from tests.helpers.gitbox import clone, commit, contents, git, head, make_repository, try_git, write
 
 __all__ = ["small_disk"]
-ROOT = Path(apply_module.__file__).parent
+ROOT = Path(autosync_vcs.git.__file__).parent
 SOURCES = [
     ROOT / name
     for name in (
-        "apply.py",
-        "swap_round.py",
-        "rounds.py",
-        "afterwards.py",
-        "displaced.py",
-        "index_journal.py",
-        "index_lock.py",
+        "pull/apply.py",
+        "pull/swap_round.py",
+        "pull/rounds.py",
+        "pull/afterwards.py",
+        "pull/displaced.py",
+        "index/index_journal.py",
+        "index/index_lock.py",
     )
 ]
 LATE_POINTS = ["dropping: compared", "displaced: exchanged back", "displaced: given back",
@@ -70,8 +70,8 @@ NEW = {
 UNCOMMITTED = {"race.txt": "mine\n" + LINES, "fight.txt": "mine\n", "killed.txt": "mine\n"}
 SCRIPT = """
 import sys
-from autosync_vcs.git.apply import apply
-from autosync_vcs.git.repository import discover
+from autosync_vcs.git.pull.apply import apply
+from autosync_vcs.git.plumbing.repository import discover
 apply(discover(sys.argv[1]), sys.argv[2], sys.argv[3])
 """
 
@@ -103,7 +103,7 @@ class Situation:
     def start(self, crash_at: str = "") -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-c", SCRIPT, str(self.place), self.old, self.new],
-            env=os.environ | {"AUTOSYNC_CRASH_AT": crash_at, "PYTHONPATH": str(ROOT.parent.parent)},
+            env=os.environ | {"AUTOSYNC_CRASH_AT": crash_at, "PYTHONPATH": str(ROOT.parents[1])},
             cwd=self.place.parent,
             stderr=subprocess.PIPE,
             text=True,
@@ -192,7 +192,7 @@ def test_killed_while_a_late_save_comes_back_the_next_start_loses_nothing(
         log.write("late\n")
     script = SCRIPT.replace("import apply", "import revisit").replace(", sys.argv[2], sys.argv[3]", "")
     script = script.replace("apply(discover", "revisit(discover")
-    environment = os.environ | {"AUTOSYNC_CRASH_AT": point, "PYTHONPATH": str(ROOT.parent.parent)}
+    environment = os.environ | {"AUTOSYNC_CRASH_AT": point, "PYTHONPATH": str(ROOT.parents[1])}
     done = subprocess.run(
         [sys.executable, "-c", script, str(place)], env=environment, check=False, timeout=60
     )
@@ -227,7 +227,7 @@ def test_a_second_kill_during_the_recovery_does_no_harm(tmp_path: Path) -> None:
         "apply(discover(sys.argv[1]), sys.argv[2], sys.argv[3])", "recover(discover(sys.argv[1]))"
     )
     for point in ("apply: half swapped", "apply: recorded"):
-        environment = os.environ | {"AUTOSYNC_CRASH_AT": point, "PYTHONPATH": str(ROOT.parent.parent)}
+        environment = os.environ | {"AUTOSYNC_CRASH_AT": point, "PYTHONPATH": str(ROOT.parents[1])}
         done = subprocess.run(
             [sys.executable, "-c", script, str(situation.place)], env=environment, check=False, timeout=60
         )

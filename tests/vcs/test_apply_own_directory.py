@@ -14,7 +14,7 @@ import pytest
 from autosync_common.settings import VcsConfig
 from autosync_vcs.driver import Held
 from autosync_vcs.git.gitdriver import GitDriver
-from autosync_vcs.git.names import check_names
+from autosync_vcs.git.plumbing.names import check_names
 from tests.helpers.disks import small_disk
 from tests.helpers.gitbox import clone, commit, contents, git, head, make_pair, tree, write
 

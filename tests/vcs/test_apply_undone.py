@@ -17,7 +17,7 @@ import pytest
 
 from autosync_common.settings import VcsConfig
 from autosync_vcs.driver import Held
-from autosync_vcs.git import swap
+from autosync_vcs.git.files import swap
 from autosync_vcs.git.gitdriver import GitDriver
 from tests.helpers.gitbox import Files, commit, contents, git, head, is_clean, make_pair, tree, write
 from tests.helpers.moments import at
@@ -31,8 +31,8 @@ ROOT = Path(__file__).parent.parent.parent
 KILLED = """
 import subprocess, sys
 from autosync_vcs.crash import crash_point
-from autosync_vcs.git.apply import apply
-from autosync_vcs.git.repository import discover
+from autosync_vcs.git.pull.apply import apply
+from autosync_vcs.git.plumbing.repository import discover
 from tests.helpers.moments import named_points
 
 def act(name):

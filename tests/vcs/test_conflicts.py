@@ -18,14 +18,15 @@ from autosync_common.errors import TemporaryError, UserError
 from autosync_common.instance import Lock, Record
 from autosync_common.paths import state_directory
 from autosync_vcs.conflicts_verb import harmless
-from autosync_vcs.git import dropping, settling
-from autosync_vcs.git.apply import apply, recover
-from autosync_vcs.git.conflict_names import original_name
-from autosync_vcs.git.conflicts import Version, list_conflicts, originals
-from autosync_vcs.git.merge import merge, merge_commit
-from autosync_vcs.git.repository import Repository, discover
-from autosync_vcs.git.settling import Keep, settle
-from autosync_vcs.git.settling_note import only_one
+from autosync_vcs.git.files import dropping
+from autosync_vcs.git.merge import settling
+from autosync_vcs.git.merge.conflict_names import original_name
+from autosync_vcs.git.merge.conflicts import Version, list_conflicts, originals
+from autosync_vcs.git.merge.merge import merge, merge_commit
+from autosync_vcs.git.merge.settling import Keep, settle
+from autosync_vcs.git.merge.settling_note import only_one
+from autosync_vcs.git.plumbing.repository import Repository, discover
+from autosync_vcs.git.pull.apply import apply, recover
 from tests.helpers.finders import found
 from tests.helpers.gitbox import Files, clone, commit, contents, git, head, make_repository, write
 from tests.helpers.moments import at
@@ -479,8 +480,8 @@ def test_what_somebody_writes_who_opens_a_file_while_it_is_compared_is_not_lost(
 
 SETTLE = """
 import sys
-from autosync_vcs.git.repository import discover
-from autosync_vcs.git.settling import settle
+from autosync_vcs.git.plumbing.repository import discover
+from autosync_vcs.git.merge.settling import settle
 settle(discover(sys.argv[1]), b"intro.tex", sys.argv[2])
 """
 KILLED_AT = {
@@ -499,7 +500,7 @@ GIVEN_BACK = "settling: given back"
 
 
 def killed_while_settling(place: Path, keep: str, point: str) -> None:
-    root = str(Path(settling.__file__).parents[2])
+    root = str(Path(settling.__file__).parents[3])
     environment = os.environ | {"AUTOSYNC_CRASH_AT": point, "PYTHONPATH": root}
     done = subprocess.run(
         [sys.executable, "-c", SETTLE, str(place), keep],

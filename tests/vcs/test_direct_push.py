@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from autosync_vcs.driver import Held, HeldKind, Rejected
-from autosync_vcs.git.connection import SshTarget, ssh_target
+from autosync_vcs.git.remote.connection import SshTarget, ssh_target
 from tests.helpers.gitbox import clone, commit, git, head, make_pair, try_git
 from tests.helpers.remotes import remote_of
 from tests.helpers.waiting import eventually
@@ -88,7 +88,7 @@ def test_who_pushed_after_the_connection_was_opened_is_not_overwritten(tmp_path:
 
 def test_a_connection_that_is_old_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub, one, _ = make_pair(tmp_path)
-    monkeypatch.setattr("autosync_vcs.git.direct_push.OPEN_FOR_S", 0.0)
+    monkeypatch.setattr("autosync_vcs.git.remote.direct_push.OPEN_FOR_S", 0.0)
     remote = remote_of(one)
     remote.expect_push()
     first = receivers(hub)

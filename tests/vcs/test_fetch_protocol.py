@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autosync_vcs.git.fetch_protocol import Pack, request
-from autosync_vcs.git.pkt_lines import FLUSH, Refs, Unexpected, line
+from autosync_vcs.git.remote.fetch_protocol import Pack, request
+from autosync_vcs.git.remote.pkt_lines import FLUSH, Refs, Unexpected, line
 
 KNOWN, NEW = "1" * 40, "2" * 40
 OFFERED = b"multi_ack thin-pack side-band-64k ofs-delta object-format=sha1"

@@ -15,11 +15,11 @@ import pytest
 from autosync_common.errors import UserError
 from autosync_common.settings import VcsConfig
 from autosync_vcs.driver import Held, HeldKind, Offline, Rejected
-from autosync_vcs.git import index
 from autosync_vcs.git.gitdriver import GitDriver
 from autosync_vcs.git.identity import identity
+from autosync_vcs.git.index import index
 from autosync_vcs.git.plan import looks_secret
-from autosync_vcs.git.repository import discover
+from autosync_vcs.git.plumbing.repository import discover
 from autosync_vcs.git.upkeep import Upkeep
 from tests.helpers.gitbox import (
     clone,

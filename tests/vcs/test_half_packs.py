@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from autosync_vcs.git.half_packs import HalfPacks
-from autosync_vcs.git.repository import discover
+from autosync_vcs.git.plumbing.repository import discover
+from autosync_vcs.git.remote.half_packs import HalfPacks
 from tests.helpers.gitbox import make_repository, write
 from tests.helpers.waiting import eventually
 

@@ -101,7 +101,7 @@ def world(
         pytest.skip("there is no sshd")
 
     def patience(limit_s: float) -> None:
-        monkeypatch.setattr("autosync_vcs.git.transfer.STALL_TIMEOUT_S", limit_s)
+        monkeypatch.setattr("autosync_vcs.git.remote.transfer.STALL_TIMEOUT_S", limit_s)
 
     hub, near, far = make_pair(tmp_path, {"a": "1\n"})
     git(hub, "config", "http.receivepack", "true")

@@ -16,7 +16,7 @@ import pytest
 from autosync_common.settings import VcsConfig
 from autosync_vcs.driver import Held, HeldKind, Offline, Rejected
 from autosync_vcs.git.gitdriver import GitDriver
-from autosync_vcs.git.pushing import LOCKED_IN_A_ROW
+from autosync_vcs.git.remote.pushing import LOCKED_IN_A_ROW
 from tests.helpers.disks import resize, small_disk
 from tests.helpers.gitbox import clone, commit, contents, git, head, make_hub, make_pair, named, write
 from tests.helpers.sshd import SSHD, Sshd
@@ -368,8 +368,8 @@ def test_a_kept_connection_that_hangs_is_given_up_with_the_transfer(
     keeper = _keeper(socket)
     os.kill(keeper, signal.SIGSTOP)
     try:
-        monkeypatch.setattr("autosync_vcs.git.transfer.STALL_TIMEOUT_S", 0.5)
-        monkeypatch.setattr("autosync_vcs.git.ssh.QUESTION_TIMEOUT_S", 0.5)
+        monkeypatch.setattr("autosync_vcs.git.remote.transfer.STALL_TIMEOUT_S", 0.5)
+        monkeypatch.setattr("autosync_vcs.git.remote.ssh.QUESTION_TIMEOUT_S", 0.5)
         with pytest.raises(Offline, match="connection timed out"):
             driver.fetch()
         monkeypatch.undo()

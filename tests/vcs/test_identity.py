@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from autosync_vcs.driver import Committed
-from autosync_vcs.git.ignored import Ignored
-from autosync_vcs.git.judging import Limits
-from autosync_vcs.git.paths import parents
-from autosync_vcs.git.repository import discover
-from autosync_vcs.git.scan import Selection
-from autosync_vcs.git.snapshot import Snapshots
+from autosync_vcs.git.commit.ignored import Ignored
+from autosync_vcs.git.commit.judging import Limits
+from autosync_vcs.git.commit.scan import Selection
+from autosync_vcs.git.commit.snapshot import Snapshots
+from autosync_vcs.git.plumbing.paths import parents
+from autosync_vcs.git.plumbing.repository import discover
 from tests.helpers.gitbox import commit as git_commit
 from tests.helpers.gitbox import git, head, make_repository, write
 from tests.helpers.references import Leaves, Reference, entries, listing, said

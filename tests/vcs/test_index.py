@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git import index, index_journal
-from autosync_vcs.git.index import Entry
-from autosync_vcs.git.index_lock import IndexLock
-from autosync_vcs.git.repository import Repository
+from autosync_vcs.git.index import index, index_journal
+from autosync_vcs.git.index.index import Entry
+from autosync_vcs.git.index.index_lock import IndexLock
+from autosync_vcs.git.plumbing.repository import Repository
 from tests.helpers.gitbox import git, head, is_clean, make_repository, write
 from tests.helpers.waiting import eventually
 

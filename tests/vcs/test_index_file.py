@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from autosync_vcs.git import index_file
-from autosync_vcs.git.index_file import IndexFile, NotUnderstood, Patch, TreePatch, is_sound
-from autosync_vcs.git.objects import Leaf
+from autosync_vcs.git.index import index_file
+from autosync_vcs.git.index.index_file import IndexFile, NotUnderstood, Patch, TreePatch, is_sound
+from autosync_vcs.git.plumbing.objects import Leaf
 from tests.helpers.gitbox import git, is_clean, make_repository, tree, write
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from autosync_common.settings import VcsConfig
 from autosync_vcs.git.gitdriver import GitDriver
-from autosync_vcs.git.half_packs import HalfPacks
-from autosync_vcs.git.repository import discover
+from autosync_vcs.git.plumbing.repository import discover
+from autosync_vcs.git.remote.half_packs import HalfPacks
 from tests.helpers.gitbox import commit, git, make_pair, make_repository, named
 from tests.helpers.waiting import eventually
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git.conflict_names import NAME_LIMIT_BYTES, conflict_name, is_copy_of, original_name
-from autosync_vcs.git.merge import Merged, merge, merge_commit
-from autosync_vcs.git.repository import Repository
+from autosync_vcs.git.merge.conflict_names import NAME_LIMIT_BYTES, conflict_name, is_copy_of, original_name
+from autosync_vcs.git.merge.merge import Merged, merge, merge_commit
+from autosync_vcs.git.plumbing.repository import Repository
 from tests.helpers.gitbox import git, make_repository
 
 Tree = dict[str, str | None]

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from autosync_vcs.git.merge import merge, merge_commit
-from autosync_vcs.git.repository import discover
+from autosync_vcs.git.merge.merge import merge, merge_commit
+from autosync_vcs.git.plumbing.repository import discover
 from tests.helpers.gitbox import git, make_repository
 from tests.vcs.test_merge import EARLY, LATE, Tree, files, snapshot
 

@@ -9,7 +9,7 @@ import pytest
 
 from autosync_common.errors import TemporaryError, UserError
 from autosync_vcs.git.only_one import Lock
-from autosync_vcs.git.repository import discover
+from autosync_vcs.git.plumbing.repository import discover
 from tests.helpers.gitbox import make_repository
 from tests.helpers.unprivileged import as_nobody, lowly_place
 

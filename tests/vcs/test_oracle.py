@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from autosync_vcs.git.conflict_names import conflict_name
-from autosync_vcs.git.merge import merge
-from autosync_vcs.git.repository import discover
+from autosync_vcs.git.merge.conflict_names import conflict_name
+from autosync_vcs.git.merge.merge import merge
+from autosync_vcs.git.plumbing.repository import discover
 from tests.helpers.gitbox import commit, git, head, make_repository, write
 from tests.helpers.graphs import Graph
 from tests.helpers.oracle import (

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autosync_vcs.git.pkt_lines import FLUSH, LINE_LIMIT, Lines, Refs, Unexpected
-from autosync_vcs.git.push_protocol import Report, request
+from autosync_vcs.git.remote.pkt_lines import FLUSH, LINE_LIMIT, Lines, Refs, Unexpected
+from autosync_vcs.git.remote.push_protocol import Report, request
 
 OLD, NEW = "1" * 40, "2" * 40
 OFFERED = b"report-status side-band-64k ofs-delta object-format=sha1 agent=git/2.39.5"

@@ -22,9 +22,9 @@ from typing import NamedTuple
 import pytest
 
 from autosync_common.settings import VcsConfig
-from autosync_vcs.git.apply import Apply, apply
 from autosync_vcs.git.gitdriver import GitDriver
-from autosync_vcs.git.repository import discover
+from autosync_vcs.git.plumbing.repository import discover
+from autosync_vcs.git.pull.apply import Apply, apply
 from tests.helpers.gitbox import clone, commit, git, head, make_repository, named, try_git
 from tests.helpers.graphs import Graph
 from tests.helpers.histories import Template

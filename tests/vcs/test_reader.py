@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from autosync_vcs.git import entries
-from autosync_vcs.git.distances import Distances
-from autosync_vcs.git.incoming import origin
-from autosync_vcs.git.mover import Mover
-from autosync_vcs.git.neutral import neutral
-from autosync_vcs.git.process import GitFailed
-from autosync_vcs.git.processes import git_processes
-from autosync_vcs.git.reader import Reader
-from autosync_vcs.git.repository import discover
-from autosync_vcs.git.tree_diff import differences, new_objects
-from autosync_vcs.git.writing import Writer
+from autosync_vcs.git.files.writing import Writer
+from autosync_vcs.git.plumbing import entries
+from autosync_vcs.git.plumbing.distances import Distances
+from autosync_vcs.git.plumbing.mover import Mover
+from autosync_vcs.git.plumbing.neutral import neutral
+from autosync_vcs.git.plumbing.process import GitFailed
+from autosync_vcs.git.plumbing.processes import git_processes
+from autosync_vcs.git.plumbing.reader import Reader
+from autosync_vcs.git.plumbing.repository import discover
+from autosync_vcs.git.plumbing.tree_diff import differences, new_objects
+from autosync_vcs.git.pull.incoming import origin
 from tests.helpers.gitbox import commit, git, head, make_repository
 
 

@@ -12,10 +12,10 @@ import pytest
 
 from autosync_common.errors import UserError
 from autosync_vcs.driver import Held, HeldKind, Offline, Rejected
-from autosync_vcs.git.advertised import Advertised
-from autosync_vcs.git.remote import Remote
-from autosync_vcs.git.remote_branch import RemoteBranch, choose
-from autosync_vcs.git.repository import discover
+from autosync_vcs.git.plumbing.repository import discover
+from autosync_vcs.git.remote.advertised import Advertised
+from autosync_vcs.git.remote.remote import Remote
+from autosync_vcs.git.remote.remote_branch import RemoteBranch, choose
 from tests.helpers.gitbox import clone, commit, git, head, make_hub, make_pair, make_repository
 from tests.helpers.waiting import eventually
 
@@ -186,7 +186,7 @@ def test_more_branches_than_anybody_has_are_told_and_not_cut_short(
     hub, one, two = make_pair(tmp_path)
     names = "".join(f"{head(one)} refs/heads/{number:04}\n" for number in range(2000))
     (hub / "packed-refs").write_text(f"# pack-refs with: peeled fully-peeled sorted \n{names}")
-    monkeypatch.setattr("autosync_vcs.git.transfer.STDOUT_LIMIT", 4096)
+    monkeypatch.setattr("autosync_vcs.git.remote.transfer.STDOUT_LIMIT", 4096)
     with pytest.raises(Held, match="too many branches"):
         remote_of(two).advertised()
 
@@ -389,6 +389,6 @@ def test_a_transfer_without_any_progress_is_given_up(
 ) -> None:
     hub, one, _ = make_pair(tmp_path)
     install_hook(hub, "pre-receive", "exec sleep 60")
-    monkeypatch.setattr("autosync_vcs.git.transfer.STALL_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("autosync_vcs.git.remote.transfer.STALL_TIMEOUT_S", 0.3)
     with pytest.raises(Offline, match="connection timed out"):
         remote_of(one).push(commit(one, {"a": "new\n"}))

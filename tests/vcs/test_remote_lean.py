@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from autosync_vcs.driver import Held, Offline
-from autosync_vcs.git import lean
-from autosync_vcs.git.repository import discover
+from autosync_vcs.git.plumbing.repository import discover
+from autosync_vcs.git.remote import lean
 from tests.helpers.gitbox import clone, commit, git, head, make_pair, try_git, write
 from tests.helpers.remotes import remote_of
 

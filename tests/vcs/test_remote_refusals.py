@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from autosync_vcs.driver import Held, HeldKind, Offline, Rejected
-from autosync_vcs.git.refusals import Place, of_failure, of_push, place
-from autosync_vcs.git.words import WORDS_LIMIT, plain
+from autosync_vcs.git.plumbing.words import WORDS_LIMIT, plain
+from autosync_vcs.git.remote.refusals import Place, of_failure, of_push, place
 from tests.helpers.gitbox import git, make_repository
 from tests.helpers.remotes import remote_of
 

@@ -11,8 +11,8 @@ import pytest
 
 from autosync_common.settings import VcsConfig
 from autosync_vcs.driver import Held, HeldKind, Offline
-from autosync_vcs.git import ssh
 from autosync_vcs.git.gitdriver import GitDriver
+from autosync_vcs.git.remote import ssh
 from tests.helpers.gitbox import commit, git, head, make_pair, write
 from tests.helpers.remotes import remote_of
 from tests.helpers.sshd import SSHD, Sshd

@@ -13,9 +13,9 @@ import pytest
 
 from autosync_common.errors import TemporaryError, UserError
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git import repository
 from autosync_vcs.git.only_one import Lock
-from autosync_vcs.git.repository import Repository, discover, head, operation_in_progress
+from autosync_vcs.git.plumbing import repository
+from autosync_vcs.git.plumbing.repository import Repository, discover, head, operation_in_progress
 from tests.helpers.gitbox import clone, commit, git, make_hub, make_repository, try_git, write
 from tests.helpers.waiting import eventually
 
@@ -332,7 +332,7 @@ def test_a_second_autosync_is_told_the_pid_of_the_first(work: Path, tmp_path: Pa
 def test_the_lock_of_a_killed_process_is_free(work: Path) -> None:
     program = (
         "import sys; from autosync_vcs.git.only_one import Lock; "
-        "from autosync_vcs.git.repository import discover; "
+        "from autosync_vcs.git.plumbing.repository import discover; "
         "lock = Lock(discover(sys.argv[1])); print(1, flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

@@ -15,10 +15,10 @@ import pytest
 
 from autosync_common.messages import Change
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git.ignored import Ignored
-from autosync_vcs.git.judging import Limits
-from autosync_vcs.git.repository import discover
-from autosync_vcs.git.snapshot import Snapshots
+from autosync_vcs.git.commit.ignored import Ignored
+from autosync_vcs.git.commit.judging import Limits
+from autosync_vcs.git.commit.snapshot import Snapshots
+from autosync_vcs.git.plumbing.repository import discover
 from tests.helpers.gitbox import commit, git, head, is_clean, make_repository, tree, write
 from tests.helpers.waiting import eventually
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from autosync_vcs.driver import Committed
-from autosync_vcs.git.guarding import AT_ONCE_S
-from autosync_vcs.git.repository import discover
-from autosync_vcs.git.snapshot import Snapshots
+from autosync_vcs.git.commit.guarding import AT_ONCE_S
+from autosync_vcs.git.commit.snapshot import Snapshots
+from autosync_vcs.git.plumbing.repository import discover
 from tests.helpers.gitbox import commit, is_clean, make_repository, tree, write
 
 FILES = 200

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git.repository import discover
-from autosync_vcs.git.snapshot import Snapshots
+from autosync_vcs.git.commit.snapshot import Snapshots
+from autosync_vcs.git.plumbing.repository import discover
 from tests.helpers.gitbox import commit, git, is_clean, make_repository, write
 from tests.helpers.waiting import eventually
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git.repository import discover
-from autosync_vcs.git.snapshot import Snapshots
+from autosync_vcs.git.commit.snapshot import Snapshots
+from autosync_vcs.git.plumbing.repository import discover
 from tests.helpers.disks import resize, small_disk
 from tests.helpers.gitbox import git, head, is_clean, make_repository, try_git, write
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from autosync_vcs.git.ignored import Ignored
-from autosync_vcs.git.quarantine import FIRST_DELAY_S, LONGEST_DELAY_S, Quarantine
+from autosync_vcs.git.commit.ignored import Ignored
+from autosync_vcs.git.commit.quarantine import FIRST_DELAY_S, LONGEST_DELAY_S, Quarantine
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,19 @@ from pathlib import Path
 import pytest
 
 import autosync_vcs.git
-from autosync_vcs.git.repository import discover
-from autosync_vcs.git.snapshot import Snapshots
+from autosync_vcs.git.commit.snapshot import Snapshots
+from autosync_vcs.git.plumbing.repository import discover
 from tests.helpers.gitbox import git, head, is_clean, make_repository, write
 
 SOURCES = [
-    Path(autosync_vcs.git.__file__).with_name(name)
-    for name in ("snapshot.py", "staging.py", "landing.py", "index_journal.py", "index_lock.py")
+    Path(autosync_vcs.git.__file__).parent / name
+    for name in (
+        "commit/snapshot.py",
+        "commit/staging.py",
+        "commit/landing.py",
+        "index/index_journal.py",
+        "index/index_lock.py",
+    )
 ]
 POINTS = sorted(
     {name for source in SOURCES for name in re.findall(r'crash_point\("(.+?)"\)', source.read_text())}
@@ -29,8 +35,8 @@ KILLS = int(os.environ.get("COUNT", "8"))
 SEED = int(os.environ.get("SEED", "1"))
 COMMIT = """\
 import sys
-from autosync_vcs.git.repository import discover
-from autosync_vcs.git.snapshot import Snapshots
+from autosync_vcs.git.plumbing.repository import discover
+from autosync_vcs.git.commit.snapshot import Snapshots
 snapshots = Snapshots(discover(sys.argv[1]), host="laptop")
 print("ready", flush=True)
 snapshots.recover()

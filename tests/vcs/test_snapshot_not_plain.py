@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from autosync_vcs.git.repository import discover
-from autosync_vcs.git.snapshot import Snapshots
+from autosync_vcs.git.commit.snapshot import Snapshots
+from autosync_vcs.git.plumbing.repository import discover
 from tests.helpers.gitbox import clone, commit, git, is_clean, make_repository, tree, write
 
 FILES = {"a.txt": "one\n", "d/b.txt": "two\n", "d/c.txt": "three\n"}

@@ -8,8 +8,8 @@ import pytest
 
 from autosync_common.messages import Change
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git.repository import discover
-from autosync_vcs.git.snapshot import Snapshots
+from autosync_vcs.git.commit.snapshot import Snapshots
+from autosync_vcs.git.plumbing.repository import discover
 from tests.helpers.gitbox import git, head, is_clean, make_repository, tree, write
 from tests.helpers.unprivileged import as_nobody, lowly_place
 

@@ -16,7 +16,7 @@ import pytest
 from autosync_common.settings import VcsConfig
 from autosync_vcs.driver import Integrated
 from autosync_vcs.git.gitdriver import GitDriver
-from autosync_vcs.git.left_behind import BEHIND
+from autosync_vcs.git.pull.left_behind import BEHIND
 from tests.helpers.gitbox import (
     clone,
     commit,

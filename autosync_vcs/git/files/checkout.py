@@ -1,0 +1,143 @@
+"""Writes whole files beside the working copy, as git would check them out, ready to be swapped in.
+
+They go into a stage, a directory from where they can be renamed (places.py). Attributes are those of the
+commit that comes: git works on an empty directory with an index that holds only what is wanted, and reads
+them from there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+
+from autosync_vcs.driver import Held, HeldKind
+from autosync_vcs.git.files.places import TRASH, remove
+from autosync_vcs.git.files.swap import sync_file_system
+from autosync_vcs.git.plumbing.entries import Entry, lookup
+from autosync_vcs.git.plumbing.neutral import neutral
+from autosync_vcs.git.plumbing.paths import parents
+from autosync_vcs.git.plumbing.process import Git, GitFailed
+from autosync_vcs.git.plumbing.repository import Repository
+
+SPARE_BYTES = 16 << 20
+PLENTY_BYTES = 4 << 30
+FEW_FILES = 16
+"""Up to so many are synced one by one, more by their file system."""
+
+
+def check_space(repository: Repository, entries: Mapping[bytes, Entry]) -> None:
+    """Raise ``Held`` unless there is room for these files.
+
+    Where there is plenty nobody counts: should it not do, staging fails, and nothing has changed.
+    """
+    room = os.statvfs(repository.top)
+    free = room.f_bavail * room.f_frsize
+    if free > PLENTY_BYTES:
+        return
+    question = b"".join(entry.oid.encode() + b"\n" for entry in entries.values())
+    answer = neutral(repository)("cat-file", "--batch-check=%(objectsize)", input=question).stdout
+    sizes = [int(line) for line in answer.split() if line.isdigit()]
+    needed = sum(size + room.f_frsize for size in sizes) + SPARE_BYTES
+    if needed > free:
+        raise no_space(repository, free, needed, len(entries))
+
+
+def no_space(repository: Repository, free: int, needed: int, files: int) -> Held:
+    return Held(
+        HeldKind.SPACE,
+        f"no space on the disk of {os.fsdecode(repository.top)}: {free >> 20} MB free, "
+        f"{(needed >> 20) + 1} MB needed for {files} files; nothing is torn",
+        "make room; it goes on by itself",
+    )
+
+
+def attributes_of(repository: Repository, treeish: str, paths: Iterable[bytes]) -> dict[bytes, Entry]:
+    """Give the ``.gitattributes`` of a tree that concern the paths."""
+    directories = {b""} | {parent for path in paths for parent in parents(path)}
+    return rules_in(repository, treeish, directories, b".gitattributes")
+
+
+def rules_in(
+    repository: Repository, treeish: str, directories: Iterable[bytes], name: bytes
+) -> dict[bytes, Entry]:
+    """Give the files of one name in these directories of a tree."""
+    names = sorted(os.path.join(directory, name) for directory in directories)
+    found = lookup(neutral(repository), treeish, names)
+    return {path: Entry("100644", oid) for path, (kind, oid) in found.items() if kind == "blob"}
+
+
+def write_files(
+    repository: Repository,
+    directory: bytes,
+    wanted: Mapping[bytes, Entry],
+    attributes: Mapping[bytes, Entry],
+) -> None:
+    """Write files below an empty directory, with the filters that the attributes ask for.
+
+    Nothing is synced. Raises ``Held`` where there is no room, a filter fails, or git refuses a name.
+    """
+    os.makedirs(directory)
+    index = os.path.join(repository.state_dir, b"stage.index")
+    for leftover in (index, index + b".lock"):
+        remove(leftover)
+    git = Git(
+        directory,
+        environment={
+            "GIT_DIR": os.fsdecode(repository.git_dir),
+            "GIT_WORK_TREE": os.fsdecode(directory),
+            "GIT_INDEX_FILE": os.fsdecode(index),
+        },
+    )
+    lines = [
+        f"{mode} {oid} 0\t".encode() + path + b"\0"
+        for path, (mode, oid) in ({**attributes, **wanted}).items()
+    ]
+    try:
+        git("update-index", "-z", "--index-info", input=b"".join(lines))
+        git("checkout-index", "-z", "--stdin", input=b"".join(path + b"\0" for path in wanted))
+    except GitFailed as failure:
+        raise _held(repository, failure) from None
+    finally:
+        remove(index)
+
+
+def _held(repository: Repository, failure: GitFailed) -> Held:
+    if "No space left" in failure.stderr or "quota" in failure.stderr.lower():
+        return disk_full(repository)
+    return Held(
+        HeldKind.REPOSITORY,
+        f"what came cannot be checked out ({failure.reason})",
+        "nothing was changed; git fsck, and the filters in .gitattributes, may tell more",
+    )
+
+
+def disk_full(repository: Repository) -> Held:
+    return Held(
+        HeldKind.SPACE,
+        f"no space on the disk of {os.fsdecode(repository.top)}; nothing is torn",
+        "make room; it goes on by itself",
+    )
+
+
+def sync(directory: bytes, paths: Collection[bytes]) -> None:
+    """Let these files, below a directory, be on the disk."""
+    if len(paths) > FEW_FILES:
+        sync_file_system(directory)
+        return
+    for path in paths:
+        name = os.path.join(directory, path)
+        if not os.path.islink(name):
+            fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+
+def empty_trash(repository: Repository) -> None:
+    """Remove what was left when we were killed."""
+    with suppress(FileNotFoundError):
+        for name in os.listdir(repository.state_dir):
+            if name.startswith((TRASH, b"merge-", b"attributes-")):
+                remove(os.path.join(repository.state_dir, name))

@@ -1,0 +1,170 @@
+"""Writes the files of a commit into a stage: what git would write as it is, by ourselves.
+
+git is started where it would convert anything (line ends, ident, filters, encodings), or refuse a name.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+
+from autosync_vcs.driver import Held, HeldKind
+from autosync_vcs.git.files import checkout
+from autosync_vcs.git.files.look import UNKNOWN, Local, local_of, look
+from autosync_vcs.git.files.places import remove
+from autosync_vcs.git.files.swap import directory
+from autosync_vcs.git.plumbing.attributes import speaks_of_conversion
+from autosync_vcs.git.plumbing.configuration import configuration_state
+from autosync_vcs.git.plumbing.entries import GITLINK, Entry
+from autosync_vcs.git.plumbing.objects import HelperDied
+from autosync_vcs.git.plumbing.paths import parents
+from autosync_vcs.git.plumbing.plainness import Settings, asked_settings, is_plain_name
+from autosync_vcs.git.plumbing.reader import Reader
+from autosync_vcs.git.plumbing.repository import Repository
+from autosync_vcs.git.plumbing.trees import lookup
+
+LINK = "120000"
+NEARBY = 256
+"""In so many directories rules are looked up one by one."""
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class _NotPlain(Exception):
+    """git must do it."""
+
+
+class Writer:
+    """Writes for one repository; remembers its settings until they may have changed."""
+
+    def __init__(self, repository: Repository, reader: Reader) -> None:
+        self._repository = repository
+        self._reader = reader
+        self._settings: Settings | None = None
+        self._settings_of: tuple[object, ...] = ()
+
+    def rules(self, source: str, paths: Iterable[bytes], name: bytes) -> dict[bytes, Entry]:
+        """Give the files of this name that concern the paths in a commit."""
+        directories = sorted({b""} | {parent for path in paths for parent in parents(path)})
+        if len(directories) <= NEARBY:
+            with suppress(HelperDied):
+                return self._looked_up(source, directories, name)
+        return checkout.rules_in(self._repository, source, directories, name)
+
+    def _looked_up(self, source: str, directories: Iterable[bytes], name: bytes) -> dict[bytes, Entry]:
+        found = {}
+        for each in directories:
+            path = os.path.join(each, name)
+            leaf = lookup(self._reader, source, path)
+            if leaf is not None and leaf.mode.startswith("1") and leaf.mode != GITLINK:
+                found[path] = Entry("100644", leaf.oid)
+        return found
+
+    def write(
+        self, place: bytes, wanted: Mapping[bytes, Entry], attributes: Mapping[bytes, Entry]
+    ) -> dict[bytes, Local]:
+        """Write files below an empty directory under these attributes, without sync; give what was written.
+
+        Raises ``Held`` where there is no room, a filter fails, or git refuses a name.
+        """
+        try:
+            self._check_plain(wanted, attributes)
+            written = _Files(self._repository, self._reader, place).write(wanted)
+        except (_NotPlain, HelperDied, FileExistsError):
+            remove(place)
+            checkout.write_files(self._repository, place, wanted, attributes)
+            written = {path: self._looked(place, path) for path in wanted}
+        return written
+
+    def _looked(self, place: bytes, path: bytes) -> Local:
+        with directory(place, os.path.dirname(path)) as parent:
+            found = look(parent, os.path.basename(path), self._repository.object_format)
+        if found is None or found.raw == UNKNOWN:
+            raise Held(HeldKind.REPOSITORY, f"git did not check out {os.fsdecode(path)}")
+        return found
+
+    def _check_plain(self, wanted: Mapping[bytes, Entry], attributes: Mapping[bytes, Entry]) -> None:
+        settings = self._configured()
+        if not settings.plain or settings.converts or settings.attributes.convert_everywhere():
+            raise _NotPlain
+        if not all(is_plain_name(path) for path in wanted):
+            raise _NotPlain
+        above = {parent for path in wanted for parent in parents(path)}
+        if any(path in above for path in wanted):
+            raise _NotPlain
+        rules: list[bytes] = []
+        self._reader.blobs(
+            [entry.oid for entry in attributes.values()],
+            lambda _, __, content: rules.append(b"".join(content)),
+        )
+        if any(map(speaks_of_conversion, rules)):
+            raise _NotPlain
+
+    def _configured(self) -> Settings:
+        now = configuration_state(self._repository)
+        if self._settings is None or self._settings_of != now or not self._settings.keeps:
+            self._settings, self._settings_of = asked_settings(self._repository), now
+        return self._settings
+
+    def forget(self) -> None:
+        """Read the configuration again next time."""
+        self._settings = None
+
+
+class _Files:
+    """Files of one stage, just as their blobs are."""
+
+    def __init__(self, repository: Repository, reader: Reader, place: bytes) -> None:
+        self._repository = repository
+        self._reader = reader
+        self._place = place
+        self._made: set[bytes] = set()
+
+    def write(self, wanted: Mapping[bytes, Entry]) -> dict[bytes, Local]:
+        os.makedirs(self._place)
+        found: dict[bytes, Local] = {}
+        files = list(wanted.items())
+
+        def take(number: int, size: int, content: Iterator[bytes]) -> None:
+            path, entry = files[number]
+            found[path] = self._write(path, entry, size, content)
+
+        try:
+            self._reader.blobs([entry.oid for _, entry in files], take)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise checkout.disk_full(self._repository) from None
+            raise
+        return found
+
+    def _write(self, path: bytes, entry: Entry, size: int, content: Iterator[bytes]) -> Local:
+        for parent in reversed([*parents(path)]):
+            if parent not in self._made:
+                os.mkdir(os.path.join(self._place, parent))
+                self._made.add(parent)
+        name = os.path.join(self._place, path)
+        if entry.mode == LINK:
+            os.symlink(b"".join(content), name)
+            return local_of(os.lstat(name), entry.oid, time.time_ns())
+        fd = os.open(name, _NEW, 0o777 if entry.mode == "100755" else 0o666)
+        try:
+            oid = _fill(fd, size, content, self._repository.object_format)
+            if oid != entry.oid:
+                raise HelperDied(f"blob {entry.oid} is damaged")
+            return local_of(os.fstat(fd), oid, time.time_ns())
+        finally:
+            os.close(fd)
+
+
+def _fill(fd: int, size: int, content: Iterator[bytes], object_format: str) -> str:
+    """Write it all; give the id of what was written."""
+    digest = hashlib.new(object_format, b"blob %d\0" % size)
+    for piece in content:
+        digest.update(piece)
+        rest = memoryview(piece)
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+    return digest.hexdigest()

@@ -1,0 +1,92 @@
+"""What a settling is about to do, so that one that was killed can be finished."""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from autosync_vcs.git.files.look import Signature
+from autosync_vcs.git.plumbing.repository import Repository
+
+
+class Seen(NamedTuple):
+    """What a file looked like, and the id of its content as it is."""
+
+    look: Signature
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """``file`` and ``other`` are how the file and its copy looked; None where it was not to be touched."""
+
+    path: bytes
+    copy: bytes
+    file: Seen | None
+    other: Seen
+    place: bytes
+    """The directory to which what is to go is taken out first, for nothing else."""
+
+    def write(self, repository: Repository) -> None:
+        fields = {
+            "path": base64.b64encode(self.path).decode(),
+            "copy": base64.b64encode(self.copy).decode(),
+            "place": base64.b64encode(self.place).decode(),
+            "file": self.file,
+            "other": self.other,
+        }
+        with open(_path(repository) + b".new", "w", encoding="ascii") as file:
+            json.dump(fields, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(_path(repository) + b".new", _path(repository))
+
+    @classmethod
+    def read(cls, repository: Repository) -> Note | None:
+        """Give what was under way, None where nothing was."""
+        try:
+            with open(_path(repository), encoding="ascii") as file:
+                return cls._unpacked(json.load(file))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):  # torn, or of another version
+            return None
+
+    @classmethod
+    def _unpacked(cls, fields: dict[str, Any]) -> Note:
+        path, copy, place = (base64.b64decode(fields[name]) for name in ("path", "copy", "place"))
+        file = _seen(*fields["file"]) if fields["file"] else None
+        return cls(path, copy, file, _seen(*fields["other"]), place)
+
+    @staticmethod
+    def drop(repository: Repository) -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(_path(repository))
+
+
+@contextmanager
+def only_one(repository: Repository, *, wait: bool = True) -> Iterator[bool]:
+    """Be the only one who settles; without ``wait`` give False where somebody else does."""
+    os.makedirs(repository.state_dir, exist_ok=True)
+    fd = os.open(_path(repository) + b".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(fd)
+
+
+def _seen(look: list[int], raw: str) -> Seen:
+    return Seen(Signature(*look), raw)
+
+
+def _path(repository: Repository) -> bytes:
+    return os.path.join(repository.state_dir, b"settling")

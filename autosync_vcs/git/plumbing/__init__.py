@@ -1,0 +1,1 @@
+"""How git is asked: processes, objects, trees, names; nothing here touches a file of the user."""

@@ -1,0 +1,1 @@
+"""What comes from others reaches the working copy, the index and the branch, and no edit is lost."""

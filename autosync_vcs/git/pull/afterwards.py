@@ -1,0 +1,93 @@
+"""What follows when the files of an apply are in place: cleaning, and saves that come late."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+
+from autosync_vcs.crash import crash_point
+from autosync_vcs.git.files.places import Places, clear
+from autosync_vcs.git.files.swap import directory, sync_file_system
+from autosync_vcs.git.files.writing import Writer
+from autosync_vcs.git.index.index_lock import IndexLock
+from autosync_vcs.git.plumbing.repository import Repository, head
+from autosync_vcs.git.pull import displaced
+from autosync_vcs.git.pull.applied import Result
+from autosync_vcs.git.pull.journal import Journal, Planned
+from autosync_vcs.git.pull.rounds import Rounds
+
+FEW_DIRECTORIES = 32
+
+
+class Afterwards:
+    """For one repository."""
+
+    def __init__(self, repository: Repository, writer: Writer, host: str | None) -> None:
+        """``host`` is the name of this one in commits."""
+        self._repository = repository
+        self._writer = writer
+        self._host = host
+
+    def rounds(self, journal: Journal, result: Result) -> Rounds:
+        return Rounds(self._repository, self._writer, journal, result, self._host)
+
+    def sync(self, journal: Journal) -> None:
+        """Make the renames durable, before the branch says so and the journal goes."""
+        paths = (planned.step.path for each in journal.rounds for planned in each)
+        directories = {os.path.dirname(path) for path in paths}
+        if len(directories) > FEW_DIRECTORIES:
+            sync_file_system(self._repository.top)
+            return
+        for path in directories:
+            with (
+                suppress(FileNotFoundError, NotADirectoryError),
+                directory(self._repository.top, path) as fd,
+            ):
+                os.fsync(fd)
+        crash_point("apply: synced")
+
+    def clean(self, journal: Journal, result: Result) -> None:
+        """Let go of what was displaced, of the journal, and of what is staged."""
+        displaced.settle(self._repository, result.displaced)
+        crash_point("apply: settled")
+        Journal.drop(self._repository)
+        crash_point("apply: journal gone")
+        self.remove_stages(journal.rounds)
+
+    def remove_stages(self, rounds: Iterable[Iterable[Planned]]) -> None:
+        """Remove what is staged for these rounds, and whatever else is where most are."""
+        places = [planned.place for each in rounds for planned in each]
+        own = os.path.join(self._repository.state_dir, b"stage")
+        for place in {own, *places}:
+            clear(self._repository, place, len(places))
+
+    def remove_forgotten_stages(self) -> None:
+        """Remove what a kill left of which no journal tells."""
+        self.remove_stages([])
+        clear(self._repository, Places(self._repository).of(b""), 0)
+
+    def revisit(self, result: Result, now: str) -> None:
+        """Look again at files that a program had open when they were displaced; HEAD is at ``now``."""
+        if not displaced.waiting(self._repository):
+            return
+        returned = displaced.revisit(self._repository)
+        result.kept += returned.kept
+        journal = Journal(head(self._repository).ref or "", now, now)
+        later = Result()
+        self.merge_returned(journal, returned, later)
+        result.conflicts += later.conflicts
+        result.kept += later.kept
+        result.dirty |= later.dirty
+        if journal.rounds:
+            self.sync(journal)
+            self.clean(journal, later)
+        displaced.forget(self._repository, returned)
+
+    def merge_returned(self, journal: Journal, returned: displaced.Returned, result: Result) -> None:
+        """Merge saves that have their names back with the commit, which the branch has reached."""
+        if returned.raced:
+            journal.rounds[1:] = []
+            journal.rounds = journal.rounds or [[]]
+            with IndexLock(self._repository):
+                self.rounds(journal, result).merge(returned.raced)

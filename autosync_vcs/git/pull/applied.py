@@ -1,0 +1,93 @@
+"""What an apply did: gathered while it is done, and told afterwards."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from autosync_common.messages import Change
+from autosync_vcs.driver import Conflict
+from autosync_vcs.git.files.look import Signature
+from autosync_vcs.git.plumbing.entries import Step
+
+
+class Displaced(NamedTuple):
+    """A file that made room: where it is, the step that displaced it, what it held, what took its place.
+
+    The last two are ids of contents as they are; ``placed`` is empty after a deletion.
+    """
+
+    file: bytes
+    step: Step
+    expected: str
+    placed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexMoved:
+    """How the index became another: for who knew what is flagged and staged in it, and would have to ask.
+
+    Whoever knew the index ``before`` (inode, size, mtime) with HEAD at ``old`` knows the one that is there
+    now, with HEAD at ``new``: only the entries of the ``touched`` paths are others, and those are staged no
+    longer. Flags of entries stay, but those of ``unflagged`` are gone.
+    """
+
+    before: tuple[int, int, int]
+    after: tuple[int, int, int]
+    old: str
+    new: str
+    touched: frozenset[bytes]
+    unflagged: frozenset[bytes] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What an apply did to the working copy."""
+
+    changes: tuple[Change, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    kept: tuple[bytes, ...] = ()
+    """Paths of which something was moved to autosync/kept in git's directory."""
+    dirty: tuple[bytes, ...] = ()
+    """Paths that now differ from the commit, by a save that came meanwhile: to be committed next."""
+    left: tuple[bytes, ...] = ()
+    """Paths that came and whose files stay as the user has them, by a flag in the index."""
+    index: IndexMoved | None = None
+    """None where what was known of the index is worth nothing now."""
+
+
+@dataclass(slots=True)
+class Result:
+    """What was done so far."""
+
+    conflicts: list[Conflict] = field(default_factory=list)
+    kept: list[bytes] = field(default_factory=list)
+    dirty: set[bytes] = field(default_factory=set)
+    left: tuple[bytes, ...] = ()
+    placed: dict[bytes, Signature] = field(default_factory=dict)
+    """What each file looked like that was put in place."""
+    displaced: list[Displaced] = field(default_factory=list)
+    made_room: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """Files that are kept so that others could have their paths: where they are, and these paths."""
+    index: IndexMoved | None = None
+
+    def applied(self, steps: Iterable[Step] = ()) -> Applied:
+        return Applied(
+            tuple(_change(step) for step in steps),
+            tuple(self.conflicts),
+            tuple(dict.fromkeys(self.kept)),
+            tuple(sorted(self.dirty)),
+            self.left,
+            self.index,
+        )
+
+
+def _change(step: Step) -> Change:
+    path = os.fsdecode(step.path)
+    if step.old is None:
+        return Change(path, "created")
+    if step.new is None:
+        return Change(path, "removed")
+    return Change(path, "attributes" if step.old.oid == step.new.oid else "written")

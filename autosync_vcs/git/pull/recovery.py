@@ -1,0 +1,57 @@
+"""Finishes an apply that was interrupted, from its journal."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from autosync_vcs.git.files import checkout
+from autosync_vcs.git.index import index_journal
+from autosync_vcs.git.plumbing.paths import parents
+from autosync_vcs.git.plumbing.repository import Repository, head
+from autosync_vcs.git.pull import displaced
+from autosync_vcs.git.pull.afterwards import Afterwards
+from autosync_vcs.git.pull.applied import Applied, Result
+from autosync_vcs.git.pull.journal import Journal
+from autosync_vcs.git.pull.leftovers import holds, left_over
+
+
+def recovered(
+    repository: Repository, afterwards: Afterwards, again: Callable[[Journal], Applied]
+) -> Applied | None:
+    """Finish what an interrupted run left, or begin ``again``; None where there was nothing.
+
+    Raises ``Held``.
+    """
+    index_journal.complete(repository)
+    journal = Journal.read(repository)
+    if journal is None:
+        afterwards.remove_forgotten_stages()
+        checkout.empty_trash(repository)
+        return None
+    returned, result = displaced.Returned(), Result()
+    _judge(repository, journal, returned, result)
+    displaced.settle(repository, [*result.displaced, *returned.out])
+    result.displaced.clear()
+    now = head(repository)
+    if (now.ref, now.id) == (journal.ref, journal.old) and journal.old != journal.new:
+        afterwards.remove_stages(journal.rounds)
+        applied = again(journal)
+        return dataclasses.replace(applied, kept=(*returned.kept, *applied.kept), index=None)
+    if now.id == journal.new:
+        afterwards.merge_returned(journal, returned, result)
+    result.kept += returned.kept
+    afterwards.sync(journal)
+    afterwards.clean(journal, result)
+    afterwards.revisit(result, now.id or journal.new)
+    return result.applied()
+
+
+def _judge(repository: Repository, journal: Journal, returned: displaced.Returned, result: Result) -> None:
+    """Look at what each round left in its stage, and at the saves that it was about to merge."""
+    for number, each in enumerate(journal.rounds):
+        inner = {above for planned in each for above in parents(planned.step.path)}
+        for planned in each:
+            result.displaced += left_over(repository, number, planned, inner, returned)
+            if number > 0 and holds(repository, planned):
+                returned.raced.append(planned.step)

@@ -1,0 +1,242 @@
+"""One round of an apply: what is ready is swapped in path by path, and what comes out is judged.
+
+The working copy is the user's at every moment: they may save, rename, delete between any two of our system
+calls. So nothing is ever overwritten or unlinked in place. A new file is moved to a name that is free; a
+changed one changes places with the old one, which ends up in the stage; a deleted one is moved there. Only
+then is it compared with what we believed to be there. Where it differs it goes back, and its path is
+*raced*: the local version stays, and races.py merges the two. What came out as expected is *displaced*, and
+kept until nobody can be writing to it any more (displaced.py).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+
+from autosync_vcs.crash import crash_point
+from autosync_vcs.driver import Held, HeldKind
+from autosync_vcs.git.files.checkout import disk_full
+from autosync_vcs.git.files.kept import keep
+from autosync_vcs.git.files.look import DIRECTORY, LARGE_BYTES, OTHER, Local, Signature, look, unchanged
+from autosync_vcs.git.files.swap import directory, exchange, move
+from autosync_vcs.git.plumbing.entries import GITLINK, Step
+from autosync_vcs.git.plumbing.repository import Repository
+from autosync_vcs.git.pull.applied import Displaced
+from autosync_vcs.git.pull.in_the_way import InTheWay
+from autosync_vcs.git.pull.ready import Ready
+
+_Action = Callable[[Step], bool]
+"""Does a step; False when it is to be tried again."""
+ATTEMPTS = 16
+"""How often one path is tried again because somebody else changes it at the same time."""
+
+
+class SwapRound:
+    """Call ``swap`` once the journal tells of it; the results are attributes."""
+
+    def __init__(self, repository: Repository, ready: Ready) -> None:
+        self.raced: list[Step] = []
+        self.placed: dict[bytes, Signature] = {}
+        self.displaced: list[Displaced] = []
+        self.kept: list[bytes] = []
+        self.made_room: list[tuple[bytes, bytes]] = []
+        self._repository = repository
+        self._ready = ready
+
+    def swap(self) -> None:
+        """Bring every path to its new entry, or list it as raced. Deletions first, deepest first."""
+        count = 0
+        steps = self._ready.steps
+        outs = [step for step in reversed(steps) if step.new is None or step.new.mode == GITLINK]
+        ins = [step for step in steps if step.new is not None]
+        actions: list[tuple[_Action, list[Step]]] = [(self._take_out, outs), (self._put_in, ins)]
+        for action, chosen in actions:
+            for step in chosen:
+                self._retried(step, action)
+                count += 1
+                if count == (len(steps) + 1) // 2:
+                    crash_point("apply: half swapped")
+
+    def keep_rest(self) -> None:
+        """Give up on what is raced: its staged files are kept where the user can find them."""
+        for step in self.raced:
+            if step.path in self._ready.staged:
+                with suppress(FileNotFoundError):
+                    self._keep_staged(step, b"new")
+
+    def _retried(self, step: Step, action: _Action) -> None:
+        for _ in range(ATTEMPTS):
+            try:
+                if action(step):
+                    return
+            except (FileNotFoundError, FileExistsError):
+                continue  # somebody was quicker: look again
+            except NotADirectoryError:
+                break
+            except OSError as error:
+                raise not_swapped(self._repository, step.path, error) from None
+        if step.new is not None:
+            self.raced.append(step)
+
+    def _take_out(self, step: Step) -> bool:
+        if step.old is None or step.old.mode == GITLINK or step.path in self._ready.spared:
+            return True
+        name = os.path.basename(step.path)
+        try:
+            with directory(self._repository.top, os.path.dirname(step.path)) as parent:
+                local = self._look(parent, name)
+                if local is None or local.mode == DIRECTORY:
+                    return True
+                if not self._is_believed(step, local):
+                    self.raced.append(step)
+                    return True
+                with self._ready.directory_of(step, b"old") as aside:
+                    move(parent, name, aside, name)
+                    crash_point("apply: taken out, not judged")
+                    if not self._came_out_as_believed(step, aside, name):
+                        self._put_back(step, aside, parent, name)
+                        return True
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        self._note_displaced(step, b"old")
+        remove_empty_directories(self._repository, step.path)
+        return True
+
+    def _put_in(self, step: Step) -> bool:
+        name = os.path.basename(step.path)
+        with directory(self._repository.top, os.path.dirname(step.path), create=True) as parent:
+            local = self._look(parent, name)
+            if step.new and step.new.mode == GITLINK:
+                return self._make_submodule(step, parent, name, local)
+            if local is None:
+                with self._ready.directory_of(step, b"new") as stage:
+                    move(stage, name, parent, name)
+                crash_point("apply: put in")
+            elif local.same(self._ready.staged[step.path]):
+                self.placed[step.path] = local.signature
+                return True
+            elif local.mode == DIRECTORY or not self._is_believed(step, local):
+                return self._in_the_way(step, parent, name, local)
+            elif not self._exchanged(step, parent, name, local):
+                return True
+        self.placed[step.path] = self._ready.staged[step.path].signature
+        return True
+
+    def _make_submodule(self, step: Step, parent: int, name: bytes, local: Local | None) -> bool:
+        """Make the directory of a submodule, unless a file is there."""
+        if local is None:
+            os.mkdir(name, dir_fd=parent)
+        elif local.mode != DIRECTORY and step not in self.raced:
+            return self._in_the_way(step, parent, name, local)
+        return True
+
+    def _exchanged(self, step: Step, parent: int, name: bytes, local: Local) -> bool:
+        with self._ready.directory_of(step, b"new") as stage:
+            self._keep_permissions(stage, name, local)
+            exchange(stage, name, parent, name)
+            crash_point("apply: exchanged, not judged")
+            if self._came_out_as_believed(step, stage, name):
+                self._note_displaced(step, b"new")
+                return True
+            self._exchange_back(step, stage, parent, name)
+        self.raced.append(step)
+        return False
+
+    def _exchange_back(self, step: Step, stage: int, parent: int, name: bytes) -> None:
+        """Give a save that came meanwhile its name again, unless another has come since."""
+        staged = self._ready.staged[step.path]
+        with suppress(FileNotFoundError):
+            exchange(stage, name, parent, name)
+            out = self._look(stage, name)
+            if out and out.signature.inode == staged.signature.inode and out.same(staged):
+                file = self._ready.file(step, b"new")
+                self.displaced.append(Displaced(file, Step(step.path, step.new, step.new), staged.raw))
+                return
+            exchange(stage, name, parent, name)
+        self._keep_staged(step, b"new")
+
+    def _put_back(self, step: Step, aside: int, parent: int, name: bytes) -> None:
+        try:
+            move(aside, name, parent, name)
+        except (FileExistsError, FileNotFoundError, NotADirectoryError):  # its directory may be gone, too
+            self._keep_staged(step, b"old")
+        self.raced.append(step)
+
+    def _keep_staged(self, step: Step, part: bytes) -> None:
+        """Two saves came during one swap: the newer has the name, the other is kept."""
+        keep(self._repository, self._ready.file(step, part), step.path)
+        self.kept.append(step.path)
+
+    def _in_the_way(self, step: Step, parent: int, name: bytes, local: Local) -> bool:
+        if local.mode == DIRECTORY:
+            with suppress(OSError):
+                os.rmdir(name, dir_fd=parent)
+                return False
+        if step.old is None and local.mode != OTHER and self._belongs_nowhere(step.path):
+            file = keep(self._repository, os.path.join(self._repository.top, step.path), step.path)
+            self.kept.append(step.path)
+            self.made_room.append((file, step.path))
+            return False
+        self.raced.append(step)
+        return True
+
+    # What is what
+
+    def _belongs_nowhere(self, path: bytes) -> bool:
+        known = self._ready.in_the_way or InTheWay()
+        return known.is_ignored(self._repository, path)
+
+    def _look(self, parent: int, name: bytes) -> Local | None:
+        return look(parent, name, self._repository.object_format)
+
+    def _is_believed(self, step: Step, local: Local) -> bool:
+        believed = self._ready.believed.get(step.path)
+        return believed is not None and believed.same(local)
+
+    def _came_out_as_believed(self, step: Step, stage: int, name: bytes) -> bool:
+        believed = self._ready.believed[step.path]
+        if believed.signature.size > LARGE_BYTES and unchanged(believed, stage, name):
+            return True
+        out = self._look(stage, name)
+        return out is not None and out.same(believed)
+
+    def _note_displaced(self, step: Step, part: bytes) -> None:
+        placed = self._ready.staged[step.path].raw if step.path in self._ready.staged else ""
+        believed = self._ready.believed[step.path].raw
+        self.displaced.append(Displaced(self._ready.file(step, part), step, believed, placed))
+
+    def _keep_permissions(self, stage: int, name: bytes, local: Local) -> None:
+        """Let a file that only its owner may read stay so."""
+        staged = os.lstat(name, dir_fd=stage)
+        if not (stat.S_ISREG(staged.st_mode) and stat.S_ISREG(local.signature.mode)):
+            return
+        readable = local.signature.mode & 0o666
+        executable = (readable & 0o444) >> 2 if staged.st_mode & stat.S_IXUSR else 0
+        if stat.S_IMODE(staged.st_mode) != readable | executable:
+            os.chmod(name, readable | executable, dir_fd=stage)
+
+
+def remove_empty_directories(repository: Repository, path: bytes) -> None:
+    """Remove those that a path was in, but never the synced directory itself."""
+    kept = repository.prefix.rstrip(b"/")
+    while (path := os.path.dirname(path)) and path != kept:
+        try:
+            with directory(repository.top, os.path.dirname(path)) as parent:
+                os.rmdir(os.path.basename(path), dir_fd=parent)
+        except OSError:
+            return
+
+
+def not_swapped(repository: Repository, path: bytes, error: OSError) -> Held:
+    """Say why a path cannot be given its new file, where that was not to be foreseen."""
+    place = os.fsdecode(os.path.join(repository.top, path))
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return disk_full(repository)
+    return Held(
+        HeldKind.REPOSITORY,
+        f"{place} cannot be replaced ({error.strerror})",
+        "nothing was changed; mend its permissions, its attributes or its mount",
+    )

@@ -1,0 +1,94 @@
+"""Takes back an apply that could not go on: the files are again what they were when it began.
+
+The journal and what is found tell what was done, path by path, so that it does not matter where it ended.
+What the user saved meanwhile has its name, and is found in none of our places: it stays.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+from autosync_vcs.crash import crash_point
+from autosync_vcs.git.files.kept import restore
+from autosync_vcs.git.files.look import DIRECTORY, Local, look, look_below
+from autosync_vcs.git.files.swap import directory, move
+from autosync_vcs.git.plumbing.entries import Step
+from autosync_vcs.git.plumbing.repository import Repository
+from autosync_vcs.git.pull import displaced
+from autosync_vcs.git.pull.applied import Displaced, Result
+from autosync_vcs.git.pull.journal import Journal, Planned
+from autosync_vcs.git.pull.swap_round import remove_empty_directories
+
+
+def undo(repository: Repository, journal: Journal, result: Result) -> None:
+    """Put back what was displaced and take out what was put in, the last first.
+
+    Raises ``OSError`` where that, too, fails for a path: the journal is needed then as ever.
+    """
+    returned, failures = displaced.Returned(), list[OSError]()
+    for number, each in reversed(list(enumerate(journal.rounds))):
+        for planned in reversed(each):
+            try:
+                _undo(repository, number, planned, returned)
+            except OSError as error:
+                failures.append(error)
+    for file, path in reversed(result.made_room):
+        with suppress(OSError):
+            restore(repository, file, path)
+    displaced.settle(repository, returned.out)
+    if failures:
+        raise failures[0]
+
+
+def _undo(repository: Repository, number: int, planned: Planned, returned: displaced.Returned) -> None:
+    new, old = (
+        os.path.join(planned.place, b"%d" % number, part, planned.step.path) for part in (b"new", b"old")
+    )
+    staged = _looked(repository, new)
+    if staged is None and planned.staged:
+        _take_out(repository, new, planned, returned)
+    elif staged is not None and staged.mode != DIRECTORY and not _is_ours(planned, staged):
+        displaced.give_back(repository, _displaced(new, planned), returned)
+    if _looked(repository, old) is not None:
+        _remove_empty(repository, planned.step.path)
+        displaced.give_back(repository, _displaced(old, planned), returned)
+
+
+def _take_out(repository: Repository, stage: bytes, planned: Planned, returned: displaced.Returned) -> None:
+    """Take out a file that was put where there was none, unless it was saved since."""
+    above, name = os.path.split(planned.step.path)
+    step = Step(planned.step.path, planned.step.new, planned.step.new)
+    with (
+        suppress(FileNotFoundError, NotADirectoryError),
+        directory(repository.top, above) as parent,
+        directory(os.path.dirname(stage), b"") as back,
+    ):
+        if not _is_ours(planned, look(parent, name, repository.object_format)):
+            return
+        move(parent, name, back, name)
+        crash_point("undoing: taken out, not judged")
+        if _is_ours(planned, look(back, name, repository.object_format)):
+            returned.out.append(Displaced(stage, step, planned.staged))
+        else:
+            move(back, name, parent, name)
+    remove_empty_directories(repository, step.path)
+
+
+def _remove_empty(repository: Repository, path: bytes) -> None:
+    """Remove the directory that became of a file."""
+    above, name = os.path.split(path)
+    with suppress(OSError), directory(repository.top, above) as parent:
+        os.rmdir(name, dir_fd=parent)
+
+
+def _displaced(file: bytes, planned: Planned) -> Displaced:
+    return Displaced(file, planned.step, planned.believed, planned.staged)
+
+
+def _is_ours(planned: Planned, local: Local | None) -> bool:
+    return local is not None and (local.signature.inode, local.raw) == (planned.inode, planned.staged)
+
+
+def _looked(repository: Repository, file: bytes) -> Local | None:
+    return look_below(*os.path.split(file), repository.object_format)

@@ -1,0 +1,1 @@
+"""The hub: fetch, push, git's protocol for both, and what a refusal means."""

@@ -1,0 +1,124 @@
+"""The ways to push one commit: over a connection that was opened ahead, or by ``git push``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from autosync_vcs.git.plumbing.configuration import WhileConfigured
+from autosync_vcs.git.plumbing.distances import Distances
+from autosync_vcs.git.plumbing.mover import Mover
+from autosync_vcs.git.plumbing.process import NO_INDEX, GitFailed
+from autosync_vcs.git.plumbing.reader import Reader
+from autosync_vcs.git.plumbing.repository import Repository, resolve
+from autosync_vcs.git.remote import direct_push, refusals
+from autosync_vcs.git.remote.direct_push import DirectPush
+from autosync_vcs.git.remote.remote_branch import RemoteBranch
+from autosync_vcs.git.remote.transport import Transport
+
+LOCKED_IN_A_ROW = 3
+"""A lock in the hub is that of another push at first, which is as good as a race that was lost."""
+
+
+class Pushing:
+    """Pushes to one remote. Not for two threads at once, except what ends something and ``warm_up``."""
+
+    def __init__(self, repository: Repository, transport: Transport, reader: Reader) -> None:
+        self._repository = repository
+        self._transport = transport
+        self._mover = Mover(repository, "autosync: pushed")
+        self._distances = Distances(repository, reader)
+        self._direct = WhileConfigured(repository, self._find_direct)
+        self._locked = 0
+        self._hook = repository.git().line(
+            "rev-parse", "--path-format=absolute", "--git-path", "hooks/pre-push"
+        )
+
+    def push(self, revision: str, branch: RemoteBranch) -> None:
+        """Give the remote's branch this commit; runs the user's pre-push hook.
+
+        Raises ``Rejected`` where that would take commits away from the remote.
+        """
+        try:
+            if not self._push_directly(revision, branch):
+                self._push_thoroughly(revision, branch)
+        except GitFailed as failure:
+            raise self._meaning(failure) from None
+        self._locked = 0
+
+    def expect(self, branch: RemoteBranch) -> None:
+        """Open a connection for a push that is likely to come soon."""
+        direct = self._suitable_direct()
+        if direct is not None and resolve(self._repository, branch.tracking) is not None:
+            with contextlib.suppress(OSError):
+                direct.open()
+
+    def warm_up(self) -> None:
+        """Start what the next push would have to wait for."""
+        if self._direct.last is not None:
+            self._mover.warm_up()
+
+    def rest(self) -> None:
+        """End the helpers; they come back when they are needed, and what is configured is asked again."""
+        self._mover.close()
+        self.rest_connection()
+        self._direct.forget()
+
+    def rest_connection(self) -> None:
+        """Close a connection that only waits."""
+        direct = self._direct.last
+        if direct is not None:
+            direct.rest()
+
+    def stop(self) -> None:
+        """End a push that is not the transport's, from another thread."""
+        direct = self._direct.last
+        if direct is not None:
+            direct.stop()
+
+    def _push_directly(self, revision: str, branch: RemoteBranch) -> bool:
+        """Push over the connection that waits; False where git must do it."""
+        direct, known = self._suitable_direct(), resolve(self._repository, branch.tracking)
+        if direct is None or known is None or not self._distances.is_near(revision, known):
+            return False
+        if not direct.push(revision, branch.name, known):
+            return False
+        with contextlib.suppress(GitFailed):  # the next fetch puts it right
+            self._mover.move(branch.tracking, revision, known)
+        return True
+
+    def _push_thoroughly(self, revision: str, branch: RemoteBranch) -> None:
+        git = self._transport.git
+        self._transport.run(
+            git if self._is_hooked() else git.varied(environment=NO_INDEX),
+            "push", "--porcelain", "--progress", "--no-follow-tags", "--recurse-submodules=no",
+            branch.remote, f"{revision}:refs/heads/{branch.name}",
+        )  # fmt: skip
+        if resolve(self._repository, branch.tracking) != revision:
+            # git does it only where the configured refspec has the branch
+            self._repository.git()("update-ref", branch.tracking, revision)
+
+    def _suitable_direct(self) -> DirectPush | None:
+        """Give the quicker way to push, where it suits now."""
+        if self._transport.is_stopped or self._is_hooked():
+            return None
+        direct = self._direct.get(self._transport.push_target, self._transport.push_urls)
+        self._transport.after_sleep()
+        return direct
+
+    def _find_direct(self) -> DirectPush | None:
+        self.rest_connection()
+        target = self._transport.push_target
+        if not direct_push.suits(self._repository, target, self._transport.push_urls):
+            return None
+        return DirectPush(self._repository, target, self._transport.git)
+
+    def _is_hooked(self) -> bool:
+        return os.access(self._hook, os.X_OK)
+
+    def _meaning(self, failure: GitFailed) -> Exception:
+        locked = refusals.hub_is_locked(failure.stderr, self._transport.push_target.place)
+        self._locked = self._locked + 1 if locked else 0
+        if locked is not None and self._locked >= LOCKED_IN_A_ROW:
+            return locked
+        return self._transport.push_failure(failure, hooked=self._is_hooked())

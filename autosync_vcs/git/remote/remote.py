@@ -1,0 +1,95 @@
+"""The other end: fetch of just one branch, push of just one commit.
+
+Its half of the driver runs beside the local half, so nothing here touches HEAD, the index or a file of the
+user's: it writes the remote's tracking reference and nothing else.
+"""
+
+from __future__ import annotations
+
+from autosync_vcs.git.plumbing.reader import Reader
+from autosync_vcs.git.plumbing.repository import Repository, resolve
+from autosync_vcs.git.remote.advertised import Advertised, advertised
+from autosync_vcs.git.remote.fetching import Fetching
+from autosync_vcs.git.remote.pushing import Pushing
+from autosync_vcs.git.remote.remote_branch import RemoteBranch
+from autosync_vcs.git.remote.transport import Transport
+
+
+class Remote:
+    """One branch of one remote. Not for two threads at once, except ``warm_up``, ``rest`` and ``stop``."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        synced: RemoteBranch,
+        *,
+        runtime_directory: str | None = None,
+        reader: Reader | None = None,
+    ) -> None:
+        """``runtime_directory`` is where ssh's connections are kept; without it each call has its own."""
+        self.name, self.branch = synced
+        self._repository = repository
+        self._transport = Transport(repository, self.name, runtime_directory)
+        reader = reader or Reader(repository)
+        self._pushing = Pushing(repository, self._transport, reader)
+        self._fetching = Fetching(repository, self._transport, reader, self._pushing.rest_connection)
+
+    @property
+    def url(self) -> str:
+        """Where pushes go, as it may be shown."""
+        return self._transport.push_target.place.url
+
+    def known(self) -> str | None:
+        """Give what the remote's branch was when we last heard of it."""
+        return resolve(self._repository, self._synced.tracking)
+
+    def fetch(self) -> str | None:
+        """Bring the branch here; give its commit, None where the remote has no such branch.
+
+        What arrives is checked object by object before any reference moves.
+        """
+        return self._fetching.fetch(self._synced)
+
+    def fetch_other(self, branch: str) -> str | None:
+        """Go over to another branch of the same remote, and fetch that."""
+        self.branch = branch
+        return self.fetch()
+
+    def push(self, revision: str) -> None:
+        """Give the remote's branch this commit; runs the user's pre-push hook.
+
+        Raises ``Rejected`` where that would take commits away from the remote.
+        """
+        self._pushing.push(revision, self._synced)
+
+    def expect_push(self) -> None:
+        """Open a connection for a push that is likely to come soon."""
+        self._pushing.expect(self._synced)
+
+    def advertised(self) -> Advertised:
+        """Ask for the remote's branches."""
+        return advertised(self._transport)
+
+    def warm_up(self) -> None:
+        """Start what the next fetch or push would have to wait for."""
+        self._fetching.warm_up()
+        self._pushing.warm_up()
+
+    def rest(self) -> None:
+        """End the helpers; they come back when they are needed, and what is configured is asked again."""
+        self._fetching.rest()
+        self._pushing.rest()
+
+    def hang_up(self) -> None:
+        """End kept connections."""
+        self._transport.hang_up()
+
+    def stop(self) -> None:
+        """End what is under way, from another thread; nothing works afterwards."""
+        self._transport.stop()
+        self._pushing.stop()
+        self._fetching.stop()
+
+    @property
+    def _synced(self) -> RemoteBranch:
+        return RemoteBranch(self.name, self.branch)

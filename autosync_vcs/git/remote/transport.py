@@ -1,0 +1,124 @@
+"""git as it talks to one remote: where that is, by which ssh, how long, and what its failures mean."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+
+from autosync_vcs.driver import Held, HeldKind, Offline, Rejected
+from autosync_vcs.git.plumbing.process import Git, GitFailed, stop
+from autosync_vcs.git.plumbing.repository import Repository
+from autosync_vcs.git.remote import acceptance, refusals, transfer
+from autosync_vcs.git.remote.connection import Target
+from autosync_vcs.git.remote.ssh import Ssh
+
+
+class Transport:
+    """The way to one remote. Not for two threads at once, except ``stop``."""
+
+    def __init__(self, repository: Repository, remote: str, runtime_directory: str | None) -> None:
+        """``runtime_directory`` is where ssh's connections are kept; without it each call has its own."""
+        self.remote = remote
+        self.is_stopped = False
+        self._repository = repository
+        self._runtime_directory = runtime_directory
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connect()
+
+    @property
+    def git(self) -> Git:
+        """git for what talks to the remote."""
+        return self._git
+
+    @property
+    def fetch_target(self) -> Target:
+        """Where fetches come from."""
+        return Target(self._fetch_place, self._fetch_url, self._ssh_command())
+
+    @property
+    def push_target(self) -> Target:
+        """Where pushes go; the first place where there are several."""
+        return Target(self._push_place, self.push_urls[0], self._ssh_command())
+
+    def run(self, git: Git, *arguments: str) -> bytes:
+        """Run a command for as long as it makes progress; give its stdout.
+
+        Raises ``GitFailed``, of which only the last word of each line of progress is kept.
+        """
+        self.after_sleep()
+        with git.start(*arguments) as process:
+            self._process = process
+            try:
+                if self.is_stopped:
+                    stop(process)
+                stdout, stderr = transfer.read_while_it_moves(process, arguments)
+            except BaseException:
+                stop(process)
+                raise
+            finally:
+                self._process = None
+        if process.returncode:
+            raise GitFailed(arguments, process.returncode, stdout, stderr)
+        return stdout
+
+    def after_sleep(self) -> None:
+        """Use no connection from before the machine slept."""
+        if self._ssh:
+            self._ssh.after_sleep()
+
+    def hang_up(self) -> None:
+        """End kept connections."""
+        if self._ssh:
+            self._ssh.hang_up()
+
+    def stop(self) -> None:
+        """End what is under way, from another thread; nothing works afterwards."""
+        self.is_stopped = True
+        process = self._process
+        if process is not None:
+            stop(process)
+
+    def fetch_failure(self, failure: GitFailed) -> Exception:
+        """Tell what it means that git could not read from the remote, and be ready for another try."""
+        at = self._fetch_place
+        return self._explained(refusals.of_failure(failure.stderr, at), at)
+
+    def push_failure(self, failure: GitFailed, *, hooked: bool) -> Exception:
+        """Tell the same of a push; ``hooked``: the user has a pre-push hook."""
+        at = self._push_place
+        stdout = os.fsdecode(failure.stdout)
+        return self._explained(refusals.of_push(stdout, failure.stderr, at, hooked=hooked), at)
+
+    def _explained(self, meaning: refusals.Failure, at: refusals.Place) -> Exception:
+        if at.kind == "file" and not os.path.exists(
+            os.path.join(os.fsdecode(self._git.directory), at.host)
+        ):
+            return Offline(f"{at.host}: it is not there, perhaps not mounted")
+        if isinstance(meaning, Held) and meaning.kind is HeldKind.LOGIN and self._ssh:
+            meaning = self._ssh.explain(meaning)
+        if isinstance(meaning, Offline):
+            self.hang_up()  # a kept connection may be dead without noticing
+        if not isinstance(meaning, Rejected):
+            with contextlib.suppress(GitFailed):
+                self._connect()
+        return meaning
+
+    def _connect(self) -> None:
+        """Read where the remote is; the user may have changed it."""
+        git = self._repository.git()
+        self._fetch_url = git.line("remote", "get-url", self.remote)
+        self._fetch_place = refusals.place(self._fetch_url)
+        self.push_urls = git.line("remote", "get-url", "--push", "--all", self.remote).split("\n")
+        self._push_place = refusals.place(self.push_urls[0])
+        self._ssh: Ssh | None = None
+        environment: dict[str, str] = {}
+        if "ssh" in (self._fetch_place.kind, self._push_place.kind):
+            at = self._push_place if self._push_place.kind == "ssh" else self._fetch_place
+            self._ssh = Ssh(git, at, self._runtime_directory)
+            if self._ssh.command is not None:
+                environment["GIT_SSH_COMMAND"] = self._ssh.command
+        self._git = git.varied(settings=acceptance.SETTINGS, environment=environment)
+
+    def _ssh_command(self) -> str | None:
+        return self._ssh.command if self._ssh else None
