@@ -1,1 +1,3 @@
 """autosync-coalesce: turns storms of changes into settled batches."""
+
+PROGRAM = "autosync-coalesce"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NoReturn
 
+from autosync_coalesce import PROGRAM
 from autosync_common.arguments import COMMON_OPTIONS, parse
 from autosync_common.command import guard
 
-PROGRAM = "autosync-coalesce"
 USAGE = f"""Turns storms of events into batches of changed paths that have settled.
 
 Usage: autosync-coalesce [options] [--in=ENDPOINT]... [PATH...]

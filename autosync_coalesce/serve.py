@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from autosync_coalesce.main import PROGRAM
+from autosync_coalesce import PROGRAM
 from autosync_coalesce.window import Settings, Window
 from autosync_common import config, messages
 from autosync_common.answers import Refused

@@ -1,1 +1,3 @@
 """autosync-tap: the bridge between the bus and lines."""
+
+PROGRAM = "autosync-tap"

@@ -7,8 +7,8 @@ from typing import NoReturn
 
 from autosync_common.arguments import COMMON_OPTIONS, parse
 from autosync_common.command import guard
+from autosync_tap import PROGRAM
 
-PROGRAM = "autosync-tap"
 USAGE = f"""Carries messages between the bus and lines.
 
 Usage: autosync-tap [options] [--in=ENDPOINT]... [TOPIC...]

@@ -15,7 +15,7 @@ from autosync_common.lines import LineWriter
 from autosync_common.messages import FsChanged, FsRescan, Message
 from autosync_common.rescans import Rescans
 from autosync_common.stage import Stage, StageOptions, options_of
-from autosync_tap.main import PROGRAM
+from autosync_tap import PROGRAM
 from autosync_tap.running import endpoints
 
 OWN = "bus."

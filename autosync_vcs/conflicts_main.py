@@ -8,8 +8,8 @@ from typing import NoReturn
 
 from autosync_common.arguments import parse
 from autosync_common.command import guard
+from autosync_vcs import CONFLICTS_PROGRAM
 
-PROGRAM = "autosync-conflicts"
 USAGE = """\
 List the files of which two hosts' versions were both kept, show how they differ, settle it.
 
@@ -33,11 +33,11 @@ Exit status: 0 there is none (any more), 1 there are conflicts, 111 not running,
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = parse(USAGE, argv, program=PROGRAM)
+    arguments = parse(USAGE, argv, program=CONFLICTS_PROGRAM)
     from autosync_vcs.conflicts_verb import conflicts  # noqa: PLC0415 - nothing that --help can do without
 
     return conflicts(arguments)
 
 
 def run() -> NoReturn:
-    sys.exit(guard(PROGRAM, main))
+    sys.exit(guard(CONFLICTS_PROGRAM, main))

@@ -16,7 +16,7 @@ from autosync_common.errors import DONE, NO, UserError
 from autosync_common.messages import plain
 from autosync_common.naming import shown
 from autosync_common.sentences import clock
-from autosync_vcs.conflicts_main import PROGRAM
+from autosync_vcs import CONFLICTS_PROGRAM
 from autosync_vcs.conflicts_places import Place, everywhere, meant
 from autosync_vcs.driver import Held
 from autosync_vcs.git.merge.conflicts import Listed, Version, difference, list_conflicts
@@ -65,7 +65,7 @@ def _everywhere(arguments: Mapping[str, Any]) -> int:
     lost: list[UserError] = []
     status = _list(everywhere(arguments["--config"], lost), arguments)
     for error in lost:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        print(f"{CONFLICTS_PROGRAM}: {error}", file=sys.stderr)
     return lost[0].exit_status if lost else status
 
 
@@ -104,7 +104,7 @@ def _settle(place: Place, keep: Keep, arguments: Mapping[str, Any]) -> int:
         elif not arguments["--quiet"]:
             print(_sentence(listed, one, keep, time.time()))
     if not place.is_running and not arguments["--quiet"]:
-        print(f"{PROGRAM}: no pipeline runs on it; the next one commits this", file=sys.stderr)
+        print(f"{CONFLICTS_PROGRAM}: no pipeline runs on it; the next one commits this", file=sys.stderr)
     return DONE
 
 

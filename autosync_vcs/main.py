@@ -8,8 +8,8 @@ from typing import NoReturn
 
 from autosync_common.arguments import COMMON_OPTIONS, parse
 from autosync_common.command import guard
+from autosync_vcs import PROGRAM
 
-PROGRAM = "autosync-vcs"
 USAGE = f"""\
 Commit what settled below PATH, and exchange commits with the remote.
 

@@ -16,11 +16,10 @@ from autosync_common.paths import home
 from autosync_common.sentences import many, subject
 from autosync_common.settings import Configuration, Repository
 from autosync_common.stage import Stage, options_of
-from autosync_vcs import first_contact
+from autosync_vcs import PROGRAM, first_contact
 from autosync_vcs.driver import Driver
 from autosync_vcs.events import Settings
 from autosync_vcs.git.gitdriver import GitDriver
-from autosync_vcs.main import PROGRAM
 from autosync_vcs.service import OFFERS, Service
 from autosync_vcs.worker import Worker
 

@@ -1,1 +1,3 @@
 """autosync-watch: tells of every change below the given directories."""
+
+PROGRAM = "autosync-watch"

@@ -7,8 +7,8 @@ from typing import NoReturn
 
 from autosync_common.arguments import COMMON_OPTIONS, parse
 from autosync_common.command import guard
+from autosync_watch import PROGRAM
 
-PROGRAM = "autosync-watch"
 USAGE = f"""Tells of every change below directories, one message a change.
 
 Usage: autosync-watch [options] [--in=ENDPOINT]... [PATH...]

@@ -15,7 +15,7 @@ from autosync_common.lines import LineWriter
 from autosync_common.loop import Timer
 from autosync_common.messages import FsChanged, FsRescan, Payload
 from autosync_common.stage import Stage, options_of
-from autosync_watch.main import PROGRAM
+from autosync_watch import PROGRAM
 from autosync_watch.root import Root
 from autosync_watch.watcher import Watcher
 

@@ -1,1 +1,3 @@
 """autosync-xmpp: tells the other hosts of a push, and this host of theirs."""
+
+PROGRAM = "autosync-xmpp"

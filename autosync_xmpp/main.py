@@ -7,8 +7,8 @@ from typing import NoReturn
 
 from autosync_common.arguments import COMMON_OPTIONS, parse
 from autosync_common.command import guard
+from autosync_xmpp import PROGRAM
 
-PROGRAM = "autosync-xmpp"
 USAGE = f"""\
 usage: autosync-xmpp [options] [--in=ENDPOINT]...
 

@@ -16,7 +16,7 @@ from autosync_common.naming import default_file, shown
 from autosync_common.settings import Configuration, XmppConfig
 from autosync_common.stage import Stage, StageOptions, options_of
 from autosync_common.surroundings import NetworkChanges
-from autosync_xmpp.main import PROGRAM
+from autosync_xmpp import PROGRAM
 from autosync_xmpp.messenger import Hearing, Messenger
 from autosync_xmpp.notices import Pushed, pushed_of_status
 from autosync_xmpp.requests import SyncRequests
