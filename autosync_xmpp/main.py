@@ -10,12 +10,14 @@ from autosync_common.command import guard
 from autosync_xmpp import PROGRAM
 
 USAGE = f"""\
-usage: autosync-xmpp [options] [--in=ENDPOINT]...
+Tells the account's other hosts of each push, and this host of theirs.
 
-Reads vcs.pushed and tells the account's other hosts; prints what they tell as peer.announced. The account
-is that of the section [xmpp] of the configuration.
+Usage: autosync-xmpp [options] [--in=ENDPOINT]...
 
-options:
+Reads vcs.pushed and tells the other hosts; prints what they tell as peer.announced. The account is that of
+the section [xmpp] of the configuration.
+
+Options:
   --vcs=ENDPOINT        request vcs.sync there when another host has pushed, and after each login
 {COMMON_OPTIONS}
 """
