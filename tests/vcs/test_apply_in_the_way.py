@@ -18,6 +18,9 @@ from autosync_common.settings import VcsConfig
 from autosync_vcs.driver import Held, Integrated
 from autosync_vcs.git.gitdriver import GitDriver
 from tests.helpers.gitbox import Files, contents, git, head, make_pair, make_repository, tree, write
+from tests.helpers.unprivileged import as_nobody, lowly_place
+
+__all__ = ["lowly_place"]
 
 ROOT = Path(__file__).parent.parent.parent
 APPLY = """
@@ -183,3 +186,24 @@ def test_a_repository_that_was_made_where_files_are_tracked_is_none_to_git(world
     world.publish({"d/f": "2\n", "d/g": "2\n"})
     world.pull()
     assert contents(world.work)["d/g"] == "2\n"
+
+
+def test_a_directory_that_hides_what_is_in_it_is_not_taken_for_ignored(lowly_place: Path) -> None:
+    def situation() -> None:
+        _, near, work = make_pair(lowly_place, {"x": "1\n"})
+        write(near, {"new": "a file\n"})
+        git(near, "add", "new")
+        git(near, "commit", "-q", "-m", "there")
+        git(near, "push", "-q", "origin", "main")
+        write(work, {"new/deep/thesis.txt": "years of work\n"})
+        with closing(GitDriver(str(work), VcsConfig(), "here")) as driver:
+            driver.fetch()
+            (work / "new/deep").chmod(0)
+            with pytest.raises(Held, match=r"new/deep is in the way of a file and cannot be listed"):
+                driver.integrate()
+            (work / "new/deep").chmod(0o755)
+            assert contents(work) == {"x": "1\n", "new/deep/thesis.txt": "years of work\n"}
+            assert len(driver.integrate().conflicts) == 1
+        assert contents(work)["new/deep/thesis.txt"] == "years of work\n"
+
+    as_nobody(situation)

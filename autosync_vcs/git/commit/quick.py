@@ -24,7 +24,7 @@ from autosync_vcs.git.commit.staging import Difference, Draft, Lands, Update
 from autosync_vcs.git.index import index
 from autosync_vcs.git.index.index import Entry, Seen
 from autosync_vcs.git.index.index_file import TreePatch
-from autosync_vcs.git.plumbing.entries import GITLINK
+from autosync_vcs.git.plumbing.entries import GITLINK, LINK
 from autosync_vcs.git.plumbing.objects import TREE_MODE, HelperDied, Leaf, Objects
 from autosync_vcs.git.plumbing.paths import parents
 from autosync_vcs.git.plumbing.plainness import NotPlain, Settings, View, asked_settings, check_plain
@@ -38,7 +38,6 @@ LARGEST_FILE = 8 << 20
 """Larger files are left to a process that may die of them: a file that shrinks kills who has it mapped."""
 REMOVED_AT_MOST = 50
 ROUNDS = 3
-LINK_MODE = "120000"
 _FEW = ("core.splitIndex=false", "core.untrackedCache=false")
 
 
@@ -360,7 +359,7 @@ def _is_same(now: os.stat_result | None, before: os.stat_result) -> bool:
 
 def _mode(seen: os.stat_result, leaf: Leaf | None, settings: Settings) -> str:
     if stat.S_ISLNK(seen.st_mode):
-        return LINK_MODE
+        return LINK
     if not settings.trusts_mode:
-        return leaf.mode if leaf is not None and leaf.mode != LINK_MODE else "100644"
+        return leaf.mode if leaf is not None and leaf.mode != LINK else "100644"
     return "100755" if seen.st_mode & stat.S_IXUSR else "100644"

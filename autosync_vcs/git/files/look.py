@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from autosync_vcs.git.files.swap import directory
+from autosync_vcs.git.plumbing.entries import LINK
 
 DIRECTORY = "040000"
 OTHER = "other"
@@ -54,7 +55,7 @@ def signature(seen: os.stat_result) -> Signature:
 def local_of(seen: os.stat_result, raw: str, now: int) -> Local:
     """Say what a file or link is, of which content and look are known."""
     if stat.S_ISLNK(seen.st_mode):
-        return Local("120000", raw, signature(seen), now)
+        return Local(LINK, raw, signature(seen), now)
     return Local("100755" if seen.st_mode & stat.S_IXUSR else "100644", raw, signature(seen), now)
 
 
@@ -65,7 +66,7 @@ def look(parent: int, name: bytes, object_format: str = "sha1") -> Local | None:
         now = time.time_ns()
         if stat.S_ISLNK(seen.st_mode):
             target = os.readlink(name, dir_fd=parent)
-            return Local("120000", blob_id(target, object_format), signature(seen), now)
+            return Local(LINK, blob_id(target, object_format), signature(seen), now)
         if stat.S_ISDIR(seen.st_mode):
             return Local(DIRECTORY, UNKNOWN, signature(seen), now)
         if not stat.S_ISREG(seen.st_mode):

@@ -6,10 +6,11 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 
+from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.files import checkout
 from autosync_vcs.git.files.look import look_below
 from autosync_vcs.git.files.places import remove
-from autosync_vcs.git.plumbing.entries import GITLINK, Entry
+from autosync_vcs.git.plumbing.entries import FILES, GITLINK, Entry
 from autosync_vcs.git.plumbing.neutral import neutral
 from autosync_vcs.git.plumbing.process import Git, GitFailed
 from autosync_vcs.git.plumbing.repository import Repository
@@ -65,7 +66,7 @@ def _unconverted(repository: Repository, paths: Iterable[bytes]) -> dict[bytes, 
     result = {}
     for path in paths:
         local = look_below(repository.top, path, repository.object_format)
-        if local is not None and local.mode in ("100644", "100755"):
+        if local is not None and local.mode in FILES:
             file = os.fsdecode(os.path.join(repository.top, path))
             with suppress(GitFailed):
                 oid = repository.git().line("hash-object", "-w", "--no-filters", "--", file)
@@ -83,7 +84,10 @@ def _listed(git: Git) -> dict[bytes, Entry]:
 
 
 def ignored_wholly(repository: Repository, paths: Iterable[bytes]) -> set[bytes]:
-    """Give those untracked paths of which all is ignored by the rules in the working copy."""
+    """Give those untracked paths of which all is ignored by the rules in the working copy.
+
+    Raises ``Held`` for a directory that hides what is in it.
+    """
     files = {path: _files_of(repository, path) for path in paths}
     ignored = _ignored(repository.git(), [file for each in files.values() for file in each])
     return {path for path, each in files.items() if ignored.issuperset(each)}
@@ -96,9 +100,17 @@ def _files_of(repository: Repository, path: bytes) -> list[bytes]:
         return [path]
     return [
         os.path.relpath(os.path.join(above, name), repository.top)
-        for above, below, names in os.walk(top)
+        for above, below, names in os.walk(top, onerror=_hidden)
         for name in (*names, *(link for link in below if os.path.islink(os.path.join(above, link))))
     ]
+
+
+def _hidden(error: OSError) -> None:
+    raise Held(
+        HeldKind.REPOSITORY,
+        f"{os.fsdecode(error.filename)} is in the way of a file and cannot be listed ({error.strerror})",
+        "mend its permissions, or move it away",
+    )
 
 
 def ignored(repository: Repository, paths: Collection[bytes]) -> set[bytes]:

@@ -31,7 +31,7 @@ from autosync_vcs.driver import Conflict, Held, HeldKind
 from autosync_vcs.git.merge.conflict_names import Claim, Names
 from autosync_vcs.git.merge.last_changes import both_hosts, last_changes
 from autosync_vcs.git.merge.rules import are_rules, joined, with_defaults
-from autosync_vcs.git.plumbing.entries import GITLINK, Entry, differences, lookup
+from autosync_vcs.git.plumbing.entries import FILES, GITLINK, Entry, differences, lookup
 from autosync_vcs.git.plumbing.neutral import neutral
 from autosync_vcs.git.plumbing.neutral_trees import NeutralTrees
 from autosync_vcs.git.plumbing.objects import HelperDied, Leaf
@@ -45,7 +45,6 @@ IDENTITY = "autosync"
 ADDRESS = "autosync@localhost"
 MESSAGE = "Merge changes of two hosts\n\nAutosync-Merge: automatic\n"
 
-_REGULAR = ("100644", "100755")
 _MIXED = {b"CONFLICT (rename/rename)", b"CONFLICT (rename involved in collision)"}
 """Where git reports these, a stage may hold its own attempt at a merge, with conflict markers: we look at
 the commits instead, without renames. (git 2.39 cannot be told to leave renames alone.)"""
@@ -286,7 +285,7 @@ def _judged(
         return None, []
     if is_directory:
         return None, ranked[:1] if len({claim.entry.oid for claim in ranked}) == 1 else ranked
-    if len(ranked) == 2 and all(claim.entry.mode in _REGULAR for claim in ranked):
+    if len(ranked) == 2 and all(claim.entry.mode in FILES for claim in ranked):
         mode = _mode(claims[2].entry.mode, claims[3].entry.mode, base)
         ranked = [Claim(claim.changed_at, Entry(mode, claim.entry.oid)) for claim in ranked]
     return ranked[0].entry, [claim for claim in ranked[1:] if claim.entry != ranked[0].entry]
@@ -295,7 +294,7 @@ def _judged(
 def _with_rules_of_all(git: Git, path: bytes, winner: Entry, lost: Collection[Claim]) -> Entry:
     """Give the version that has the name; it has no rule less than another one, see rules.py."""
     for claim in lost:
-        if are_rules(path) and winner.mode in _REGULAR and claim.entry.mode in _REGULAR:
+        if are_rules(path) and winner.mode in FILES and claim.entry.mode in FILES:
             winner = Entry(winner.mode, joined(git, winner.oid, claim.entry.oid))
     return winner
 

@@ -8,6 +8,10 @@ from typing import NamedTuple
 
 from autosync_vcs.git.plumbing.process import Git
 
+FILES = ("100644", "100755")
+"""The modes of files."""
+LINK = "120000"
+"""The mode of a symbolic link."""
 GITLINK = "160000"
 """The mode of a submodule."""
 

@@ -21,7 +21,7 @@ from typing import NamedTuple, TypeVar
 
 from autosync_common.talk import talk
 from autosync_vcs.git.plumbing.configuration import configuration_state
-from autosync_vcs.git.plumbing.entries import GITLINK
+from autosync_vcs.git.plumbing.entries import GITLINK, LINK
 from autosync_vcs.git.plumbing.process import LOCAL_TIMEOUT_S, Git, stop
 from autosync_vcs.git.plumbing.repository import Repository
 from autosync_vcs.git.plumbing.tree_cache import TreeCache
@@ -291,7 +291,7 @@ def _canonical(mode: bytes) -> str:
     number = int(mode, 8)
     if stat.S_ISREG(number):
         return "100755" if number & stat.S_IXUSR else "100644"
-    return {stat.S_IFDIR: TREE_MODE, stat.S_IFLNK: "120000"}.get(stat.S_IFMT(number), GITLINK)
+    return {stat.S_IFDIR: TREE_MODE, stat.S_IFLNK: LINK}.get(stat.S_IFMT(number), GITLINK)
 
 
 def _kind(mode: str) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from autosync_vcs.crash import crash_point
+from autosync_vcs.git.files.kept import keep
 from autosync_vcs.git.files.places import Places, clear
 from autosync_vcs.git.files.swap import directory, sync_file_system
 from autosync_vcs.git.files.writing import Writer
@@ -72,12 +73,12 @@ class Afterwards:
         if not displaced.waiting(self._repository):
             return
         returned = displaced.revisit(self._repository)
-        result.kept += returned.kept
         journal = Journal(head(self._repository).ref or "", now, now)
         later = Result()
+        self._keep_what_does_not_merge(journal, returned, later)
         self.merge_returned(journal, returned, later)
         result.conflicts += later.conflicts
-        result.kept += later.kept
+        result.kept += returned.kept + later.kept
         result.dirty |= later.dirty
         if journal.rounds:
             self.sync(journal)
@@ -86,8 +87,21 @@ class Afterwards:
 
     def merge_returned(self, journal: Journal, returned: displaced.Returned, result: Result) -> None:
         """Merge saves that have their names back with the commit, which the branch has reached."""
-        if returned.raced:
+        raced = [*returned.raced, *(late.step for late in returned.late)]
+        if raced:
             journal.rounds[1:] = []
             journal.rounds = journal.rounds or [[]]
             with IndexLock(self._repository):
-                self.rounds(journal, result).merge(returned.raced)
+                self.rounds(journal, result).merge(raced)
+
+    def _keep_what_does_not_merge(
+        self, journal: Journal, returned: displaced.Returned, result: Result
+    ) -> None:
+        """Keep late saves that conflict with what has their name: a copy for each write were too many."""
+        rounds = self.rounds(journal, result)
+        for late in list(returned.late):
+            if not rounds.merges_cleanly(late.step):
+                returned.late.remove(late)
+                returned.records.append(late.record)
+                returned.kept.append(late.step.path)
+                keep(self._repository, late.waits.file, late.step.path)

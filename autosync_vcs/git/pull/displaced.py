@@ -2,6 +2,8 @@
 
 A program that had a file open before it was displaced goes on writing to it. As long as one may, the file
 waits in displaced/. If it changes there, that is a save: it gets its name back, and its path is raced.
+Where the name has become another file's since, by a further pull or a save, what was written is merged into
+that and the file waits on; what cannot be merged is kept.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from autosync_vcs.crash import crash_point
 from autosync_vcs.git.files.dropping import judged
@@ -21,23 +24,38 @@ from autosync_vcs.git.files.kept import keep
 from autosync_vcs.git.files.look import Local, look, look_below
 from autosync_vcs.git.files.places import Places, make
 from autosync_vcs.git.files.swap import directory, exchange, move
-from autosync_vcs.git.plumbing.entries import Step
+from autosync_vcs.git.plumbing.entries import FILES, Entry, Step
 from autosync_vcs.git.plumbing.repository import Repository
 from autosync_vcs.git.pull.applied import Displaced
 from autosync_vcs.git.pull.journal import pack_step, unpack_step
+
+
+class Late(NamedTuple):
+    """A late save to be merged into the file that has its name now; what waits on, and in which record."""
+
+    step: Step
+    """From what was known of the save to what it is now; merged as if it had come from others."""
+    waits: Displaced
+    record: bytes
 
 
 @dataclass(slots=True)
 class Returned:
     """``raced``: paths whose late save has its name back; ``kept``: paths whose late save lost it.
 
-    Once what raced is merged the files that came ``out`` for it are displaced, and ``records`` go.
+    Once what raced is merged the files that came ``out`` for it are displaced, and ``records`` go. Those of
+    ``late`` saves are noted anew.
     """
 
     raced: list[Step] = field(default_factory=list)
     kept: list[bytes] = field(default_factory=list)
     out: list[Displaced] = field(default_factory=list)
     records: list[bytes] = field(default_factory=list)
+    late: list[Late] = field(default_factory=list)
+
+    def concerns(self, path: bytes) -> bool:
+        """Tell whether another save of this path is merged already."""
+        return any(step.path == path for step in (*self.raced, *(late.step for late in self.late)))
 
 
 def settle(repository: Repository, displaced: Iterable[Displaced]) -> None:
@@ -63,6 +81,11 @@ def revisit(repository: Repository) -> Returned:
         found = look_below(*os.path.split(displaced.file), repository.object_format)
         if found is None or found.raw in ("", displaced.expected):
             continue
+        if _has_lost_its_name(repository, displaced, found):
+            late = _late(repository, displaced, found, record)
+            if late is not None and not returned.concerns(displaced.step.path):
+                returned.late.append(late)
+            continue
         returned.records.append(record)
         if found.raw == displaced.placed:  # we were killed after the exchange
             returned.raced.append(displaced.step)
@@ -71,6 +94,26 @@ def revisit(repository: Repository) -> Returned:
             give_back(repository, displaced, returned)
             crash_point("displaced: given back")
     return returned
+
+
+def _has_lost_its_name(repository: Repository, displaced: Displaced, found: Local) -> bool:
+    """Tell whether both a late save and what has its name are files that can be merged."""
+    local = look_below(repository.top, displaced.step.path, repository.object_format)
+    if local is None or local.mode not in FILES or found.mode not in FILES or displaced.step.old is None:
+        return False
+    return displaced.placed not in (local.raw, found.raw)
+
+
+def _late(repository: Repository, displaced: Displaced, found: Local, record: bytes) -> Late | None:
+    """Take up what a late save holds now; None while that changes."""
+    path, git = displaced.step.path, repository.git()
+    oid = git.line("hash-object", "-w", f"--path={os.fsdecode(path)}", "--", os.fsdecode(displaced.file))
+    again = look_below(*os.path.split(displaced.file), repository.object_format)
+    if again is None or again.raw != found.raw:
+        return None
+    now = Entry(found.mode, oid)
+    waits = Displaced(displaced.file, Step(path, now, now), found.raw)
+    return Late(Step(path, displaced.step.old, now), waits, record)
 
 
 def give_back(repository: Repository, displaced: Displaced, returned: Returned) -> None:
@@ -109,6 +152,8 @@ def forget(repository: Repository, returned: Returned) -> None:
     for each in returned.out:
         if not _dropped(repository, each, since=time.time()):
             _let_wait(repository, each)
+    for late in returned.late:
+        _note(late.record.removesuffix(b".json"), late.waits, time.time())
     for record in returned.records:
         with suppress(FileNotFoundError):
             os.unlink(record)
@@ -131,20 +176,24 @@ def _let_wait(repository: Repository, displaced: Displaced) -> None:
     home = Places(repository).home_of(displaced.file, displaced.step.path)
     file = os.path.join(home, b"displaced", token)
     make(repository, os.path.dirname(file))
+    _note(os.path.join(base, token), displaced._replace(file=file), time.time())
+    os.rename(displaced.file, file)
+
+
+def _note(name: bytes, displaced: Displaced, since: float) -> None:
+    """Write a record, durably; ``name`` is its own without an ending."""
     fields = {
-        "file": base64.b64encode(file).decode(),
+        "file": base64.b64encode(displaced.file).decode(),
         "step": pack_step(displaced.step),
         "expected": displaced.expected,
         "placed": displaced.placed,
-        "since": time.time(),
+        "since": since,
     }
-    beside = os.path.join(base, token + b".new")
-    with open(beside, "w", encoding="ascii") as record:
+    with open(name + b".new", "w", encoding="ascii") as record:
         json.dump(fields, record)
         record.flush()
         os.fsync(record.fileno())
-    os.replace(beside, os.path.join(base, token + b".json"))
-    os.rename(displaced.file, file)
+    os.replace(name + b".new", name + b".json")
 
 
 def _records(repository: Repository) -> Iterator[tuple[bytes, Displaced, float]]:

@@ -21,7 +21,7 @@ from autosync_vcs.git.index import index, index_flags
 from autosync_vcs.git.index.index_file import NotUnderstood, Patch, TreePatch
 from autosync_vcs.git.index.index_flags import Flags
 from autosync_vcs.git.plumbing.at_once import in_background
-from autosync_vcs.git.plumbing.entries import GITLINK, Step
+from autosync_vcs.git.plumbing.entries import FILES, GITLINK, Step
 from autosync_vcs.git.plumbing.objects import HelperDied, Leaf
 from autosync_vcs.git.plumbing.paths import parents
 from autosync_vcs.git.plumbing.plainness import is_plain_name
@@ -35,7 +35,6 @@ from autosync_vcs.git.pull.journal import Journal
 FEW_ENTRIES = 5000
 """Up to so many are changed in the index by ourselves, which is quicker than to let git read it."""
 FEW_DIRECTORIES = 200
-REGULAR = ("100644", "100755")
 
 
 class NewIndex:
@@ -246,7 +245,7 @@ class NewIndex:
 
 
 def _is_ordinary(path: bytes, mode: str) -> bool:
-    return mode in REGULAR and is_plain_name(path) and b"\\" not in path
+    return mode in FILES and is_plain_name(path) and b"\\" not in path
 
 
 def _is_change(step: Step) -> bool:

@@ -19,7 +19,7 @@ from autosync_vcs.git.files.places import remove
 from autosync_vcs.git.files.verdicts import clean_entries
 from autosync_vcs.git.merge.last_changes import last_changes
 from autosync_vcs.git.merge.merge import merge
-from autosync_vcs.git.plumbing.entries import Entry, Step, differences
+from autosync_vcs.git.plumbing.entries import FILES, LINK, Entry, Step, differences
 from autosync_vcs.git.plumbing.neutral import neutral
 from autosync_vcs.git.plumbing.paths import parents
 from autosync_vcs.git.plumbing.process import Git
@@ -91,7 +91,7 @@ class Racing:
 
 def _is_file(repository: Repository, path: bytes) -> bool:
     local = look_below(repository.top, path, repository.object_format)
-    return local is not None and local.mode in ("100644", "100755", "120000")
+    return local is not None and local.mode in (*FILES, LINK)
 
 
 def _blockers(

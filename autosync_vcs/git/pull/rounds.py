@@ -17,7 +17,7 @@ from autosync_vcs.git.pull.ready import Ready
 from autosync_vcs.git.pull.swap_round import SwapRound
 
 ROUNDS = 4
-"""How often a path that is saved again and again is merged anew; then what comes is kept aside."""
+"""How often a path that is saved again and again is merged anew; what comes later yet, comes late."""
 
 
 class Rounds:
@@ -60,9 +60,14 @@ class Rounds:
         for path in result.dirty:
             result.placed.pop(path, None)
 
+    def merges_cleanly(self, step: Step) -> bool:
+        """Tell whether what comes and what the user has can be made one file; nothing is changed yet."""
+        known = self._journal.in_the_way or InTheWay()
+        return not self._racing.reconcile([step], known).conflicts
+
     def _swapped(self, ready: Ready, *, is_last: bool = False) -> list[Step]:
         """Do a round; give what raced."""
-        swapping, result = SwapRound(self._repository, ready), self._result
+        swapping, result = SwapRound(self._repository, ready, is_last=is_last), self._result
         try:
             swapping.swap()
         finally:

@@ -5,7 +5,9 @@ calls. So nothing is ever overwritten or unlinked in place. A new file is moved 
 changed one changes places with the old one, which ends up in the stage; a deleted one is moved there. Only
 then is it compared with what we believed to be there. Where it differs it goes back, and its path is
 *raced*: the local version stays, and races.py merges the two. What came out as expected is *displaced*, and
-kept until nobody can be writing to it any more (displaced.py).
+kept until nobody can be writing to it any more (displaced.py). In the last round a file that is written to
+all the time is displaced as it came out: what it has more is a late save, and merged as such, while a local
+version that stayed would be committed without what the pull brings.
 """
 
 from __future__ import annotations
@@ -20,7 +22,16 @@ from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.files.checkout import disk_full
 from autosync_vcs.git.files.kept import keep
-from autosync_vcs.git.files.look import DIRECTORY, LARGE_BYTES, OTHER, Local, Signature, look, unchanged
+from autosync_vcs.git.files.look import (
+    DIRECTORY,
+    LARGE_BYTES,
+    OTHER,
+    UNKNOWN,
+    Local,
+    Signature,
+    look,
+    unchanged,
+)
 from autosync_vcs.git.files.swap import directory, exchange, move
 from autosync_vcs.git.plumbing.entries import GITLINK, Step
 from autosync_vcs.git.plumbing.repository import Repository
@@ -37,7 +48,8 @@ ATTEMPTS = 16
 class SwapRound:
     """Call ``swap`` once the journal tells of it; the results are attributes."""
 
-    def __init__(self, repository: Repository, ready: Ready) -> None:
+    def __init__(self, repository: Repository, ready: Ready, *, is_last: bool = False) -> None:
+        """``is_last``: no other round follows in which what races could be merged."""
         self.raced: list[Step] = []
         self.placed: dict[bytes, Signature] = {}
         self.displaced: list[Displaced] = []
@@ -45,6 +57,7 @@ class SwapRound:
         self.made_room: list[tuple[bytes, bytes]] = []
         self._repository = repository
         self._ready = ready
+        self._is_last = is_last
 
     def swap(self) -> None:
         """Bring every path to its new entry, or list it as raced. Deletions first, deepest first."""
@@ -118,7 +131,7 @@ class SwapRound:
             elif local.same(self._ready.staged[step.path]):
                 self.placed[step.path] = local.signature
                 return True
-            elif local.mode == DIRECTORY or not self._is_believed(step, local):
+            elif not (self._is_believed(step, local) or self._may_differ(step, local)):
                 return self._in_the_way(step, parent, name, local)
             elif not self._exchanged(step, parent, name, local):
                 return True
@@ -138,7 +151,7 @@ class SwapRound:
             self._keep_permissions(stage, name, local)
             exchange(stage, name, parent, name)
             crash_point("apply: exchanged, not judged")
-            if self._came_out_as_believed(step, stage, name):
+            if self._may_differ(step, local) or self._came_out_as_believed(step, stage, name):
                 self._note_displaced(step, b"new")
                 return True
             self._exchange_back(step, stage, parent, name)
@@ -196,6 +209,10 @@ class SwapRound:
         believed = self._ready.believed.get(step.path)
         return believed is not None and believed.same(local)
 
+    def _may_differ(self, step: Step, local: Local) -> bool:
+        """Tell whether a file is displaced whatever it holds by now."""
+        return self._is_last and step.old is not None and local.mode not in (DIRECTORY, OTHER)
+
     def _came_out_as_believed(self, step: Step, stage: int, name: bytes) -> bool:
         believed = self._ready.believed[step.path]
         if believed.signature.size > LARGE_BYTES and unchanged(believed, stage, name):
@@ -205,7 +222,8 @@ class SwapRound:
 
     def _note_displaced(self, step: Step, part: bytes) -> None:
         placed = self._ready.staged[step.path].raw if step.path in self._ready.staged else ""
-        believed = self._ready.believed[step.path].raw
+        known = self._ready.believed.get(step.path)
+        believed = known.raw if known is not None else UNKNOWN
         self.displaced.append(Displaced(self._ready.file(step, part), step, believed, placed))
 
     def _keep_permissions(self, stage: int, name: bytes, local: Local) -> None:
