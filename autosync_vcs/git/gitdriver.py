@@ -41,7 +41,8 @@ from autosync_vcs.git.plumbing.repository import (
 from autosync_vcs.git.plumbing.tree_diff import differences, removed
 from autosync_vcs.git.plumbing.trouble import held_by, held_by_helper
 from autosync_vcs.git.pull import forced, incoming
-from autosync_vcs.git.pull.apply import Apply, recover, revisit
+from autosync_vcs.git.pull.apply import Apply
+from autosync_vcs.git.pull.journal import Journal
 from autosync_vcs.git.remote.keep_files import release_dead
 from autosync_vcs.git.remote.remote import Remote
 from autosync_vcs.git.remote.remote_branch import choose
@@ -153,7 +154,7 @@ class GitDriver:
             check_settings(self.repository)
             release_dead(self.repository)
             moved = self._snapshots.recover()
-            done = recover(self.repository, self._host)
+            done = self._finished()
             if moved or done is not None:
                 self._copies = Copies(self.repository)
                 self._identity = identity(self.repository, head(self.repository).id)
@@ -331,6 +332,23 @@ class GitDriver:
             left=applied.left,
         )
 
+    def _finished(self) -> Integrated | None:
+        """Finish the pull that was interrupted, if one was."""
+        interrupted = Journal.read(self.repository)
+        applied = self._applying.recover()
+        if applied is None:
+            return None
+        now = head(self.repository).id
+        return Integrated(
+            before=interrupted.old if interrupted else now,
+            after=now,
+            changes=applied.changes,
+            conflicts=applied.conflicts,
+            kept=applied.kept,
+            dirty=applied.dirty,
+            left=applied.left,
+        )
+
     def _told(self, changes: tuple[Change, ...], before: str | None, after: str) -> tuple[Change, ...]:
         """Look for renames, where there may be any."""
         if {"created", "removed"} <= {change.kind for change in changes}:
@@ -353,7 +371,7 @@ class GitDriver:
         """Take up what was written to files that a pull had replaced meanwhile: its paths, its notes."""
         if self._applying.waiting:
             self._snapshots.land()
-        again = revisit(self.repository, self._host)
+        again = self._applying.revisit()
         if again is None:
             return frozenset(), ()
         notes = tuple(

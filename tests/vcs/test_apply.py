@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 import subprocess
@@ -13,9 +12,10 @@ import pytest
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.plumbing.names import check_names, fold
 from autosync_vcs.git.plumbing.repository import Repository, discover
+from autosync_vcs.git.pull import displaced
 from autosync_vcs.git.pull.applied import Applied
-from autosync_vcs.git.pull.apply import Apply, apply, revisit
 from autosync_vcs.git.pull.journal import Journal
+from tests.helpers.applying import apply, applying, revisit
 from tests.helpers.disks import small_disk
 from tests.helpers.finders import found
 from tests.helpers.gitbox import Files, clone, commit, git, head, is_clean, make_repository, write
@@ -183,8 +183,8 @@ def test_both_hosts_of_a_save_that_raced_a_pull_are_told(
         if not late:
             file.write("mine\n")
             file.flush()
-        with contextlib.closing(Apply(repository, host="laptop")) as applying:
-            result = applying.apply("refs/heads/main", head(place), head(elsewhere))
+        with applying(repository, "laptop") as applies:
+            result = applies.apply("refs/heads/main", head(place), head(elsewhere))
         if late:
             file.write("mine\n")
     if late:
@@ -441,14 +441,14 @@ def test_what_a_program_writes_later_to_a_file_that_was_replaced_comes_back(
     with (place / "d/e/c.txt").open("a") as log:
         applied_ = apply(repository, head(place), coming(elsewhere, place, {"d/e/c.txt": "top\n" + LINES}))
         assert applied_.dirty == ()
-        assert Apply(repository).waiting
+        assert displaced.waiting(repository)
         assert (place / "d/e/c.txt").read_text() == "top\n" + LINES
         log.write("late\n")
     late = revisit(repository)
     assert late is not None
     assert late.dirty == (b"d/e/c.txt",)
     assert (place / "d/e/c.txt").read_text() == "top\n" + LINES + "late\n"
-    assert not Apply(repository).waiting
+    assert not displaced.waiting(repository)
 
 
 def test_files_that_git_converts_are_merged_and_come_back_in_the_same_way(
@@ -473,9 +473,9 @@ def test_a_replaced_file_that_is_closed_without_a_change_is_dropped(
     with (place / "a.txt").open("r+"):
         apply(repository, head(place), coming(elsewhere, place, {"a.txt": "A\n"}))
         assert revisit(repository) == Applied()
-        assert Apply(repository).waiting
+        assert displaced.waiting(repository)
     revisit(repository)
-    assert not Apply(repository).waiting
+    assert not displaced.waiting(repository)
     assert (place / "a.txt").read_text() == "A\n"
 
 
@@ -513,7 +513,7 @@ def test_what_somebody_writes_who_opens_a_file_that_had_to_go_while_it_is_compar
         apply(repository, head(place), new)
     revisit(repository)
     assert (place / "d/e/c.txt").read_text() == (top or "") + LINES + "late\n"
-    assert not Apply(repository).waiting
+    assert not displaced.waiting(repository)
 
 
 def test_what_somebody_writes_who_opens_a_file_while_it_waits_no_longer_comes_back(
@@ -632,8 +632,8 @@ def test_a_user_who_holds_the_lock_of_the_index_comes_first(
 ) -> None:
     new = coming(elsewhere, place, {"a.txt": "A\n"})
     (place / ".git" / "index.lock").touch()
-    with pytest.raises(Held) as held:
-        Apply(repository).apply("refs/heads/main", head(place), new, wait_s=0.0)
+    with pytest.raises(Held) as held, applying(repository) as applies:
+        applies.apply("refs/heads/main", head(place), new, wait_s=0.0)
     assert held.value.kind is HeldKind.LOCK
     assert (place / "a.txt").read_text() == "a\n"
     (place / ".git" / "index.lock").unlink()

@@ -15,13 +15,13 @@ from autosync_vcs.git.gitdriver import GitDriver
 from autosync_vcs.git.index import index
 from autosync_vcs.git.plumbing.process import GitFailed
 from autosync_vcs.git.plumbing.repository import discover
-from autosync_vcs.git.pull.apply import apply
+from tests.helpers.applying import apply
 from tests.helpers.gitbox import Files, commit, contents, git, head, is_clean, make_pair, named, tree
 
 _ROOT = Path(__file__).parent.parent.parent
 _APPLY = """\
 import sys
-from autosync_vcs.git.pull.apply import apply
+from tests.helpers.applying import apply
 from autosync_vcs.git.plumbing.repository import discover
 apply(discover(sys.argv[1]), *sys.argv[2:])
 """

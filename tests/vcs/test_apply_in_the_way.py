@@ -25,7 +25,7 @@ __all__ = ["lowly_place"]
 ROOT = Path(__file__).parent.parent.parent
 APPLY = """
 import sys
-from autosync_vcs.git.pull.apply import apply
+from tests.helpers.applying import apply
 from autosync_vcs.git.plumbing.repository import discover
 apply(discover(sys.argv[1]), sys.argv[2], sys.argv[3])
 """

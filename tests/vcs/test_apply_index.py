@@ -13,7 +13,7 @@ from autosync_vcs.driver import Held
 from autosync_vcs.git.index import index
 from autosync_vcs.git.plumbing.repository import Repository
 from autosync_vcs.git.pull.applied import IndexMoved
-from autosync_vcs.git.pull.apply import apply
+from tests.helpers.applying import apply
 from tests.helpers.gitbox import Files, clone, commit, git, head, make_repository, named, write
 
 BASE: Files = {"a": "a\n", "b": "b\n", "d/c": "c\n", "d/e": "e\n", "gone": "gone\n"}

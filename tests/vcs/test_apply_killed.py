@@ -23,8 +23,9 @@ from autosync_vcs.git.files import checkout
 from autosync_vcs.git.gitdriver import GitDriver
 from autosync_vcs.git.plumbing.process import GitFailed
 from autosync_vcs.git.plumbing.repository import discover
-from autosync_vcs.git.pull.apply import Apply, apply, recover, revisit
+from autosync_vcs.git.pull import displaced
 from autosync_vcs.git.pull.journal import Journal
+from tests.helpers.applying import apply, recover, revisit
 from tests.helpers.disks import resize, small_disk
 from tests.helpers.gitbox import clone, commit, contents, git, head, make_repository, try_git, write
 
@@ -70,7 +71,7 @@ NEW = {
 UNCOMMITTED = {"race.txt": "mine\n" + LINES, "fight.txt": "mine\n", "killed.txt": "mine\n"}
 SCRIPT = """
 import sys
-from autosync_vcs.git.pull.apply import apply
+from tests.helpers.applying import apply
 from autosync_vcs.git.plumbing.repository import discover
 apply(discover(sys.argv[1]), sys.argv[2], sys.argv[3])
 """
@@ -201,7 +202,7 @@ def test_killed_while_a_late_save_comes_back_the_next_start_loses_nothing(
     recover(repository)
     revisit(repository)
     assert (place / "f").read_text() == "theirs\n" + LINES + "late\n"
-    assert not Apply(repository).waiting
+    assert not displaced.waiting(repository)
     assert git(place, "status", "--porcelain").strip() == "M f"
 
 

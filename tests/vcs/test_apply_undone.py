@@ -31,7 +31,7 @@ ROOT = Path(__file__).parent.parent.parent
 KILLED = """
 import subprocess, sys
 from autosync_vcs.crash import crash_point
-from autosync_vcs.git.pull.apply import apply
+from tests.helpers.applying import apply
 from autosync_vcs.git.plumbing.repository import discover
 from tests.helpers.moments import named_points
 

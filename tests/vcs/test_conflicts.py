@@ -26,7 +26,7 @@ from autosync_vcs.git.merge.merge import merge, merge_commit
 from autosync_vcs.git.merge.settling import Keep, settle
 from autosync_vcs.git.merge.settling_note import only_one
 from autosync_vcs.git.plumbing.repository import Repository, discover
-from autosync_vcs.git.pull.apply import apply, recover
+from tests.helpers.applying import apply, recover
 from tests.helpers.finders import found
 from tests.helpers.gitbox import Files, clone, commit, contents, git, head, make_repository, write
 from tests.helpers.moments import at

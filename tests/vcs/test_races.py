@@ -24,7 +24,8 @@ import pytest
 from autosync_common.settings import VcsConfig
 from autosync_vcs.git.gitdriver import GitDriver
 from autosync_vcs.git.plumbing.repository import discover
-from autosync_vcs.git.pull.apply import Apply, apply
+from autosync_vcs.git.pull import displaced
+from tests.helpers.applying import apply
 from tests.helpers.gitbox import clone, commit, git, head, make_repository, named, try_git
 from tests.helpers.graphs import Graph
 from tests.helpers.histories import Template
@@ -274,7 +275,7 @@ def test_no_save_is_lost_however_and_whenever_it_races_an_apply(tmp_path: Path) 
             assert try_git(place, "merge-base", "--is-ancestor", situation.new, "HEAD") == 0, how
             assert found_anywhere(place, save.token), how
             assert not git(place, "status", "--porcelain"), how
-            assert not Apply(driver.repository).waiting, how
+            assert not displaced.waiting(driver.repository), how
             shutil.rmtree(place)
 
 

@@ -17,7 +17,7 @@ from typing import Self
 
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git.plumbing.processes import git_processes, working_directory
+from autosync_vcs.git.plumbing.processes import git_processes, is_at, subcommand, working_directory
 from autosync_vcs.git.plumbing.repository import Repository
 
 MARK = b"autosync "
@@ -136,11 +136,12 @@ class IndexLock:
 
     def _users(self) -> list[str]:
         """Name the git commands of this user at work in the repository; our own helpers do not count."""
+        repository = self._repository
         return [
-            f"git {os.fsdecode(words[0]) if words else ''} (PID {int(pid)})"
+            f"git {os.fsdecode(subcommand(words))} (PID {int(pid)})"
             for pid, words in git_processes()
-            if not any(word in _DAEMONS for word in words)
-            and _is_inside(self._repository, working_directory(pid))
+            if subcommand(words) not in _DAEMONS
+            and is_at(working_directory(pid), repository.top, repository.git_dir, repository.common_dir)
             and _parent(pid) != os.getpid()
         ]
 
@@ -205,14 +206,6 @@ def _make_exclusively(beside: bytes, path: bytes) -> None:
             raise
         with open(path, "xb") as file, contextlib.suppress(OSError):
             file.write(MARK + b"%d\n" % os.getpid())
-
-
-def _is_inside(repository: Repository, directory: bytes) -> bool:
-    """Tell whether a directory, given with a final slash, is in the working copy or its metadata."""
-    return any(
-        directory.startswith(place.rstrip(b"/") + b"/")
-        for place in (repository.top, repository.git_dir, repository.common_dir)
-    )
 
 
 def _parent(pid: bytes) -> int | None:

@@ -57,6 +57,11 @@ def working_directory(pid: bytes) -> bytes:
         return b""
 
 
+def is_at(directory: bytes, *places: bytes) -> bool:
+    """Tell whether a directory, given with a final slash, is in one of these or is one of them."""
+    return any(directory.startswith(place.rstrip(b"/") + b"/") for place in places)
+
+
 class OpenFiles(NamedTuple):
     """What /proc tells of open files."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git.plumbing.processes import git_processes, working_directory
+from autosync_vcs.git.plumbing.processes import git_processes, is_at, working_directory
 from autosync_vcs.git.plumbing.repository import Repository
 
 _NOW = (b"now", b"all")
@@ -19,10 +19,8 @@ def pruning(repository: Repository) -> Held | None:
     if not os.path.lexists(os.path.join(repository.common_dir, b"gc.pid")):
         return None
     for pid, words in git_processes():
-        place = working_directory(pid)
-        if prunes_now(words) and any(
-            place.startswith(top.rstrip(b"/") + b"/") for top in (repository.top, repository.common_dir)
-        ):
+        at = working_directory(pid)
+        if prunes_now(words) and is_at(at, repository.top, repository.git_dir, repository.common_dir):
             return Held(
                 HeldKind.LOCK,
                 f"git gc --prune=now (PID {int(pid)}) deletes what is not committed yet",

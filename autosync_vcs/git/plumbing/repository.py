@@ -18,7 +18,7 @@ from autosync_common.errors import UserError
 from autosync_common.sentences import clock
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.plumbing.process import Git, GitFailed
-from autosync_vcs.git.plumbing.processes import git_processes, subcommand, working_directory
+from autosync_vcs.git.plumbing.processes import git_processes, is_at, subcommand, working_directory
 
 OLDEST_GIT = (2, 38)
 EDITOR_LIMIT_S = 900.0
@@ -366,8 +366,7 @@ def _editor_open_since(repository: Repository) -> float | None:
     moved = _mtime(os.path.join(repository.git_dir, b"logs", b"HEAD"))
     if moved is not None and moved >= since:
         return None
-    inside = repository.top.rstrip(b"/") + b"/"
     for pid, words in git_processes():
-        if subcommand(words) == b"commit" and working_directory(pid).startswith(inside):
+        if subcommand(words) == b"commit" and is_at(working_directory(pid), repository.top):
             return since
     return None

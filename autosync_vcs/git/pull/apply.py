@@ -24,12 +24,11 @@ which an index that lags is completed by, and git syncs the branch.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from autosync_vcs.crash import crash_point
-from autosync_vcs.driver import Held, HeldKind, Integrated
+from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.files import checkout
 from autosync_vcs.git.files.writing import Writer
 from autosync_vcs.git.index import index_flags, index_journal
@@ -57,62 +56,20 @@ from autosync_vcs.git.pull.undoing import undo
 LOCK_WAIT_S = 10.0
 
 
-def apply(repository: Repository, old: str | None, new: str) -> Applied:
-    """Bring the branch that is checked out from ``old``, where it is, to ``new``; see ``Apply.apply``."""
-    ref = head(repository).ref
-    if ref is None:
-        raise Held(HeldKind.OPERATION, "HEAD is detached, no branch is checked out", "git switch BRANCH")
-    with contextlib.closing(Apply(repository)) as applying:
-        return applying.apply(ref, old, new)
-
-
-def recover(repository: Repository, host: str | None = None) -> Integrated | None:
-    """Finish what an interrupted run left; see ``Apply.recover``."""
-    settling.recover(repository)
-    journal = Journal.read(repository)
-    with contextlib.closing(Apply(repository, host=host)) as applying:
-        applied = applying.recover()
-    if applied is None:
-        return None
-    now = head(repository).id
-    return Integrated(
-        before=journal.old if journal else now,
-        after=now,
-        changes=applied.changes,
-        conflicts=applied.conflicts,
-        kept=applied.kept,
-        dirty=applied.dirty,
-        left=applied.left,
-    )
-
-
-def revisit(repository: Repository, host: str | None = None) -> Applied | None:
-    """Look again at files that a program had open when they were replaced; see ``Apply.revisit``.
-
-    To be called before a commit: an apply that an error interrupted is finished here too.
-    """
-    with contextlib.closing(Apply(repository, host=host)) as applying:
-        return applying.recover() if Journal.read(repository) is not None else applying.revisit()
-
-
 class Apply:
     """Applies commits to one repository; one call at a time. Its helpers live until ``close``."""
 
     def __init__(
         self,
         repository: Repository,
-        reader: Reader | None = None,
+        reader: Reader,
         host: str | None = None,
         knows_plain: index_flags.KnowsPlain = index_flags.never_known,
     ) -> None:
-        """``reader`` is one that others use, too; ``host`` is the name of this one in commits.
-
-        ``knows_plain`` spares a look at a large index.
-        """
+        """``host`` is the name of this one in commits; ``knows_plain`` spares a look at a large index."""
         self._repository = repository
         self._knows_plain = knows_plain
-        self._own_reader = None if reader else Reader(repository)
-        self._reader = reader or self._own_reader or Reader(repository)
+        self._reader = reader
         self._writer = Writer(repository, self._reader)
         self._mover = Mover(repository, "autosync: pulled")
         self._afterwards = Afterwards(repository, self._writer, host)
@@ -125,8 +82,6 @@ class Apply:
         """End the helpers; they come back when they are needed."""
         self._mover.close()
         self._writer.forget()
-        if self._own_reader:
-            self._own_reader.close()
 
     def apply(self, ref: str, old: str | None, new: str, *, wait_s: float = LOCK_WAIT_S) -> Applied:
         """Go from ``old``, where the branch ``ref`` is, to ``new``.
@@ -140,6 +95,7 @@ class Apply:
 
     def recover(self) -> Applied | None:
         """Finish what an interrupted run left; None where there was nothing. Raises ``Held``."""
+        settling.recover(self._repository)
 
         def again(journal: Journal) -> Applied:
             begun = Journal(journal.ref, journal.old, journal.new, in_the_way=journal.in_the_way)
@@ -151,8 +107,11 @@ class Apply:
     def revisit(self) -> Applied | None:
         """Look again at files that were displaced while a program had them open; None without any.
 
-        To be called now and then (before a commit, when idle) as long as ``waiting``.
+        To be called before a commit, and now and then as long as ``waiting``. An apply that an error
+        interrupted is finished here too.
         """
+        if Journal.read(self._repository) is not None:
+            return self.recover()
         now = head(self._repository)
         if not displaced.waiting(self._repository) or now.id is None:
             return None

@@ -10,7 +10,13 @@ import math
 import os
 import time
 
-from autosync_vcs.git.plumbing.processes import git_processes, open_files, subcommand, working_directory
+from autosync_vcs.git.plumbing.processes import (
+    git_processes,
+    is_at,
+    open_files,
+    subcommand,
+    working_directory,
+)
 from autosync_vcs.git.plumbing.repository import Repository
 from autosync_vcs.git.remote.keep_files import release_dead
 
@@ -88,4 +94,4 @@ class HalfPacks:
     def _may_be_here(self, pid: bytes) -> bool:
         at = working_directory(pid)
         here = (self._repository.top, self._repository.common_dir, self._repository.git_dir)
-        return at == b"" or any(at.startswith(place.rstrip(b"/") + b"/") for place in here)
+        return at == b"" or is_at(at, *here)
