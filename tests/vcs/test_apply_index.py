@@ -11,8 +11,8 @@ import pytest
 
 from autosync_vcs.driver import Held
 from autosync_vcs.git.index import index
+from autosync_vcs.git.index.index_moved import IndexMoved
 from autosync_vcs.git.plumbing.repository import Repository
-from autosync_vcs.git.pull.applied import IndexMoved
 from tests.helpers.applying import apply
 from tests.helpers.gitbox import Files, clone, commit, git, head, make_repository, named, write
 

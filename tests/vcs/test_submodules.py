@@ -15,8 +15,8 @@ import pytest
 
 from autosync_common.settings import VcsConfig
 from autosync_vcs.driver import Integrated
+from autosync_vcs.git.files.left_behind import BEHIND
 from autosync_vcs.git.gitdriver import GitDriver
-from autosync_vcs.git.pull.left_behind import BEHIND
 from tests.helpers.gitbox import (
     clone,
     commit,

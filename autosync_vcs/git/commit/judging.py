@@ -11,9 +11,9 @@ from typing import NamedTuple
 from autosync_vcs.git.commit.ignored import Ignored
 from autosync_vcs.git.commit.quarantine import Look, Quarantine, look_of
 from autosync_vcs.git.commit.scan import Found, Looker
+from autosync_vcs.git.files.left_behind import BEHIND
 from autosync_vcs.git.plumbing.names import is_reserved
 from autosync_vcs.git.plumbing.repository import Repository
-from autosync_vcs.git.pull.left_behind import BEHIND
 
 RESERVED = "has a name that autosync needs for itself, so that no other host takes it"
 

@@ -21,16 +21,17 @@ from autosync_vcs.git.commit.made import Path
 from autosync_vcs.git.commit.quarantine import Quarantine, look_of
 from autosync_vcs.git.commit.scan import Looker
 from autosync_vcs.git.commit.staging import Difference, Draft, Lands, Update
+from autosync_vcs.git.files.verdicts import ignored
 from autosync_vcs.git.index import index
 from autosync_vcs.git.index.index import Entry, Seen
 from autosync_vcs.git.index.index_file import TreePatch
+from autosync_vcs.git.index.index_moved import IndexMoved
 from autosync_vcs.git.plumbing.entries import GITLINK, LINK
 from autosync_vcs.git.plumbing.objects import TREE_MODE, HelperDied, Leaf, Objects
 from autosync_vcs.git.plumbing.paths import parents
 from autosync_vcs.git.plumbing.plainness import NotPlain, Settings, View, asked_settings, check_plain
 from autosync_vcs.git.plumbing.repository import Repository
 from autosync_vcs.git.plumbing.trees import build, lookup
-from autosync_vcs.git.pull.applied import IndexMoved
 
 PATHS_AT_MOST = 2000
 HASHED_SINGLY = 50
@@ -205,14 +206,7 @@ class Quick:
                 self._check_not_nested(view, path)
                 asked.append(path)
         if asked:
-            yield from self._ignored_by_git(asked)
-
-    def _ignored_by_git(self, paths: Iterable[bytes]) -> Iterator[bytes]:
-        """Ask git; this command knows no literal names, so they begin with what is never magic."""
-        git = self._repository.git().varied(environment={"GIT_LITERAL_PATHSPECS": "0"})
-        lines = b"".join(b"./%s\0" % path for path in paths)
-        answer = git("check-ignore", "--no-index", "-z", "--stdin", input=lines, allow=(0, 1))
-        return (path.removeprefix(b"./") for path in answer.stdout.split(b"\0")[:-1])
+            yield from ignored(self._repository, asked)
 
     def _check_not_nested(self, view: View, path: bytes) -> None:
         """A directory is no repository of its own as long as the index has anything in it."""

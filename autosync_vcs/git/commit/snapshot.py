@@ -32,6 +32,7 @@ from autosync_vcs.git.index import index
 from autosync_vcs.git.index.index import Prepared, Seen
 from autosync_vcs.git.index.index_journal import complete, drop_record
 from autosync_vcs.git.index.index_lock import unwritable
+from autosync_vcs.git.index.index_moved import IndexMoved
 from autosync_vcs.git.plumbing.entries import GITLINK
 from autosync_vcs.git.plumbing.objects import HelperDied, Objects
 from autosync_vcs.git.plumbing.plainness import NotPlain
@@ -40,7 +41,6 @@ from autosync_vcs.git.plumbing.pruning import pruning
 from autosync_vcs.git.plumbing.repository import Head, Repository, head, operation_in_progress
 from autosync_vcs.git.plumbing.trees import build
 from autosync_vcs.git.plumbing.trouble import held_by, held_by_helper
-from autosync_vcs.git.pull.applied import IndexMoved
 
 LOCK_WAIT_S = 10.0
 

@@ -20,6 +20,7 @@ from autosync_vcs.git.commit.judging import NO_LOSS, Judge, Judged, Limits, Loss
 from autosync_vcs.git.commit.made import Path
 from autosync_vcs.git.commit.quarantine import Look, Quarantine, look_of
 from autosync_vcs.git.commit.scan import Looker, Selection, differences
+from autosync_vcs.git.files import left_behind
 from autosync_vcs.git.files.durable import make_durable
 from autosync_vcs.git.index import index
 from autosync_vcs.git.index.index import Prepared, Seen
@@ -29,7 +30,6 @@ from autosync_vcs.git.plumbing.objects import Leaf
 from autosync_vcs.git.plumbing.process import Git, GitFailed
 from autosync_vcs.git.plumbing.repository import Repository
 from autosync_vcs.git.plumbing.trouble import held_by, is_general
-from autosync_vcs.git.pull import left_behind
 
 HASH_ROUNDS = 3
 FORBIDDEN = "git refuses it: the name could be taken for git's own"

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from autosync_common.messages import Change
 from autosync_vcs.driver import Conflict
 from autosync_vcs.git.files.look import Signature
+from autosync_vcs.git.index.index_moved import IndexMoved
 from autosync_vcs.git.plumbing.entries import Step
 
 
@@ -23,23 +24,6 @@ class Displaced(NamedTuple):
     step: Step
     expected: str
     placed: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class IndexMoved:
-    """How the index became another: for who knew what is flagged and staged in it, and would have to ask.
-
-    Whoever knew the index ``before`` (inode, size, mtime) with HEAD at ``old`` knows the one that is there
-    now, with HEAD at ``new``: only the entries of the ``touched`` paths are others, and those are staged no
-    longer. Flags of entries stay, but those of ``unflagged`` are gone.
-    """
-
-    before: tuple[int, int, int]
-    after: tuple[int, int, int]
-    old: str
-    new: str
-    touched: frozenset[bytes]
-    unflagged: frozenset[bytes] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from contextlib import contextmanager
 
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git.files import checkout
+from autosync_vcs.git.files import checkout, left_behind
 from autosync_vcs.git.files.writing import Writer
 from autosync_vcs.git.index import index_flags, index_journal
 from autosync_vcs.git.index.index_lock import IndexLock
@@ -43,7 +43,7 @@ from autosync_vcs.git.plumbing.process import GitFailed
 from autosync_vcs.git.plumbing.reader import Reader
 from autosync_vcs.git.plumbing.repository import Repository, head, operation_in_progress
 from autosync_vcs.git.plumbing.tree_diff import differences, removed
-from autosync_vcs.git.pull import displaced, left_behind
+from autosync_vcs.git.pull import displaced
 from autosync_vcs.git.pull.afterwards import Afterwards
 from autosync_vcs.git.pull.applied import Applied, Result
 from autosync_vcs.git.pull.journal import Journal

@@ -20,6 +20,7 @@ from autosync_vcs.git.files.places import remove
 from autosync_vcs.git.index import index, index_flags
 from autosync_vcs.git.index.index_file import NotUnderstood, Patch, TreePatch
 from autosync_vcs.git.index.index_flags import Flags
+from autosync_vcs.git.index.index_moved import IndexMoved
 from autosync_vcs.git.plumbing.at_once import in_background
 from autosync_vcs.git.plumbing.entries import FILES, GITLINK, Step
 from autosync_vcs.git.plumbing.objects import HelperDied, Leaf
@@ -29,7 +30,6 @@ from autosync_vcs.git.plumbing.process import GitFailed
 from autosync_vcs.git.plumbing.reader import Reader
 from autosync_vcs.git.plumbing.repository import Repository
 from autosync_vcs.git.plumbing.trees import lookup
-from autosync_vcs.git.pull.applied import IndexMoved
 from autosync_vcs.git.pull.journal import Journal
 
 FEW_ENTRIES = 5000
