@@ -59,7 +59,7 @@ def local_of(seen: os.stat_result, raw: str, now: int) -> Local:
     return Local("100755" if seen.st_mode & stat.S_IXUSR else "100644", raw, signature(seen), now)
 
 
-def look(parent: int, name: bytes, object_format: str = "sha1") -> Local | None:
+def look(parent: int, name: bytes, object_format: str) -> Local | None:
     """Look at one name in an open directory; None where there is nothing. Links are not followed."""
     try:
         seen = os.lstat(name, dir_fd=parent)
@@ -84,7 +84,7 @@ def look(parent: int, name: bytes, object_format: str = "sha1") -> Local | None:
         os.close(fd)
 
 
-def look_below(top: bytes, path: bytes, object_format: str = "sha1") -> Local | None:
+def look_below(top: bytes, path: bytes, object_format: str) -> Local | None:
     """Look at a path below a directory; None where there is nothing, or a link leads there."""
     try:
         with directory(top, os.path.dirname(path)) as parent:
@@ -103,11 +103,11 @@ def unchanged(local: Local, parent: int, name: bytes) -> bool:
     return now == local.signature and settled
 
 
-def blob_id(content: bytes, object_format: str = "sha1") -> str:
+def blob_id(content: bytes, object_format: str) -> str:
     return hashlib.new(object_format, b"blob %d\0" % len(content) + content).hexdigest()
 
 
-def file_id(fd: int, object_format: str = "sha1") -> str:
+def file_id(fd: int, object_format: str) -> str:
     """Give the id of what an open file holds, UNKNOWN where it changes meanwhile."""
     before = os.fstat(fd)
     digest = hashlib.new(object_format, b"blob %d\0" % before.st_size)

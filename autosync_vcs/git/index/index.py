@@ -1,4 +1,4 @@
-"""Prepares what git's index will be after a commit: beside it, without its lock.
+"""Prepares what git's index will be after a commit or a pull: beside it, without its lock.
 
 The copy keeps the mtime of the index: git takes an entry that is as young as the index itself for suspect
 and compares contents, and with a younger copy an edit within the same second would disappear.

@@ -1,6 +1,6 @@
 """The journal of a change of branch and index: whatever a kill leaves, the next start completes or forgets.
 
-Order, and what a kill leaves after each step:
+The order for a commit, and what a kill leaves after each step (a pull takes the lock first, see apply.py):
 
 1. the new index is prepared beside, in autosync/index.new (index.py)      -> nothing happened
 2. ``write_record`` notes {identity of the index copied, OLD, NEW}, synced  -> nothing happened

@@ -1,7 +1,7 @@
 """Runs git: a clean environment, no prompts, a deadline, captured output, errors as data.
 
-The only file of the driver that starts git. Arguments are tuples of options and ids; names of files never
-travel as arguments but as NUL-terminated lists on stdin.
+The only file of the driver that starts git. Arguments are tuples; lists of files travel NUL-terminated on
+stdin wherever git takes them there, and pathspecs are literal.
 """
 
 from __future__ import annotations
