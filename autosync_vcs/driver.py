@@ -1,9 +1,9 @@
 """What the worker asks of a version control system: the Protocol that every driver implements.
 
-A driver acts on one repository and knows nothing of messages, timers or other repositories. Its local
-half (``prepare``, ``plan``, ``recover``, ``commit``, ``confirm``, ``integrate``) is called from one thread, its
-network half (``fetch``, ``push``) from another, ``land`` from a third, at the same time; within each there is
-one call at a time.
+A driver acts on one repository and knows nothing of messages, timers or other repositories. Its local half
+(``recover``, ``plan``, ``commit``, ``confirm``, ``integrate``, ``prepare``) is called from one thread, its
+network half (``fetch``, ``push``) from another, ``land`` from a third, at the same time; within each there
+is one call at a time.
 
 Names of files are bytes relative to the top of the repository, as the system itself prints them.
 """
