@@ -398,6 +398,22 @@ def test_a_copy_that_became_a_directory_is_left_alone_and_none_once_that_is_comm
     assert contents(place) == before
 
 
+@pytest.mark.parametrize("keep", ["this", "other", "both"])
+@pytest.mark.parametrize("rule", ["an attribute", "a setting"])
+def test_a_file_that_has_crlf_since_before_line_ends_were_converted_is_settled(
+    tmp_path: Path, rule: str, keep: Keep
+) -> None:
+    place = conflicting(tmp_path / "notes", {"a": "0\r\n"}, {"a": "mine\r\n"}, {"a": "theirs\r\n"})
+    if rule == "a setting":
+        git(place, "config", "core.autocrlf", "true")
+    else:
+        commit(place, {".gitattributes": "* text=auto\n"})
+    assert git(place, "status", "--porcelain") == ""
+    settle(discover(str(place)), b"a", keep)
+    assert (place / "a").read_bytes() == (b"theirs\r\n" if keep == "other" else b"mine\r\n")
+    assert conflicts(place).stdout == ""
+
+
 def test_a_file_that_is_not_committed_is_not_replaced(place: Path) -> None:
     write(place, {"intro.tex": "edited\n"})
     before = contents(place)

@@ -13,9 +13,8 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-import tempfile
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,13 +24,16 @@ from autosync_vcs.git.files.dropping import judged
 from autosync_vcs.git.files.look import DIRECTORY, look_below, signature
 from autosync_vcs.git.files.places import Places, make
 from autosync_vcs.git.files.swap import directory, exchange, move
+from autosync_vcs.git.files.verdicts import clean_entries
 from autosync_vcs.git.merge.conflict_names import ordinary_names
 from autosync_vcs.git.merge.conflicts import originals
 from autosync_vcs.git.merge.settling_note import Note, Seen, only_one
-from autosync_vcs.git.plumbing.entries import lookup
-from autosync_vcs.git.plumbing.neutral import neutral
-from autosync_vcs.git.plumbing.process import GitFailed
+from autosync_vcs.git.plumbing.entries import Entry
+from autosync_vcs.git.plumbing.objects import HelperDied
+from autosync_vcs.git.plumbing.reader import Reader
 from autosync_vcs.git.plumbing.repository import Repository, head
+from autosync_vcs.git.plumbing.trees import lookup
+from autosync_vcs.git.plumbing.trouble import held_by_helper
 
 Keep = Literal["this", "other", "both"]
 
@@ -97,19 +99,29 @@ def _chosen(
     return path or name, chosen
 
 
-def _committed(repository: Repository, names: Iterable[bytes]) -> Mapping[bytes, Seen]:
+def _committed(repository: Repository, names: Collection[bytes]) -> Mapping[bytes, Seen]:
     """Give how the files look that are there. Raises ``TemporaryError`` unless HEAD has what they hold."""
     seen = {}
     for name in names:
         local = look_below(repository.top, name, repository.object_format)
         if local is not None and local.mode != DIRECTORY:
             seen[name] = Seen(local.signature, local.raw)
-    now = _blobs(repository, seen)
-    there = lookup(neutral(repository), head(repository).id or "", seen)
-    for name in seen:
-        if name not in now or ("blob", now[name]) != there.get(name):
+    there = _in_head(repository, seen)
+    now = clean_entries(repository, there)
+    for name, entry in there.items():
+        if entry is None or now.get(name) != entry:
             raise _unsaved(name)
     return seen
+
+
+def _in_head(repository: Repository, names: Iterable[bytes]) -> dict[bytes, Entry | None]:
+    tip = head(repository).id
+    with closing(Reader(repository)) as reader:
+        try:
+            found = {name: lookup(reader, tip, name) if tip else None for name in names}
+        except HelperDied as death:
+            raise held_by_helper(repository, str(death)) from None
+    return {name: Entry(*leaf) if leaf else None for name, leaf in found.items()}
 
 
 def _unsaved(name: bytes) -> TemporaryError:
@@ -126,19 +138,6 @@ def _no_file(copy: bytes) -> TemporaryError:
         "is no file any more; nothing was changed",
         "`autosync sync` commits that",
     )
-
-
-def _blobs(repository: Repository, names: Iterable[bytes]) -> dict[bytes, str]:
-    """Give the ids of the blobs that ``git add`` would make of these files; nothing for what fails."""
-    with tempfile.TemporaryDirectory(prefix="autosync-") as place:
-        git = repository.git().varied(environment={"GIT_INDEX_FILE": os.path.join(place, "index")})
-        for name in names:
-            with suppress(GitFailed):
-                git("update-index", "--add", "--replace", "-z", "--stdin", input=name + b"\0")
-        lines = git("ls-files", "-s", "-z").stdout.split(b"\0")[:-1]
-    return {
-        path: words.split(b" ")[1].decode() for words, _, path in (line.partition(b"\t") for line in lines)
-    }
 
 
 def _settle(
