@@ -373,6 +373,20 @@ def test_of_several_copies_one_must_be_named_to_be_kept(place: Path, copy: str) 
 
 
 @pytest.mark.parametrize("keep", ["this", "other", "both"])
+def test_by_the_name_of_a_copy_no_conflict_of_the_copy_itself_is_settled(
+    place: Path, repository: Repository, copy: str, keep: Keep
+) -> None:
+    of_copy = f"{copy.removesuffix('.tex')}.conflict-20260922-{'0' * 8}.tex"
+    commit(place, {of_copy: "of the copy\n"})
+    (done,) = settle(repository, copy.encode(), keep)
+    assert done.copy == copy.encode()
+    assert (place / of_copy).read_text() == "of the copy\n"
+    commit(place, {}, "settled")
+    settle(repository, of_copy.encode(), "this")
+    assert not (place / of_copy).exists()
+
+
+@pytest.mark.parametrize("keep", ["this", "other", "both"])
 def test_a_copy_that_is_not_committed_is_left_alone(place: Path, copy: str, keep: str) -> None:
     write(place, {copy: "edited\n"})
     before = contents(place)

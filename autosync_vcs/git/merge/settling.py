@@ -81,7 +81,7 @@ def _chosen(
 ) -> tuple[bytes, list[bytes]]:
     """Give the file and those of its copies that are meant; without its file a copy can only stay or go."""
     lost = originals(repository)
-    chosen = [copy for copy, path in lost.items() if name in (copy, path)]
+    chosen = [name] if name in lost else [copy for copy, path in lost.items() if path == name]
     if listed is not None:
         chosen = [copy for copy in chosen if copy in listed]
     if not chosen:
