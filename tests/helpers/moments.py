@@ -26,15 +26,16 @@ def named_points(act: Callable[[str], None]) -> Iterator[None]:
 
 
 @contextmanager
-def at(point: str, act: Callable[[], object]) -> Iterator[None]:
-    """Do something the first time that a point is reached. Fails where it is not."""
+def at(point: str, act: Callable[[], object], nth: int = 1) -> Iterator[None]:
+    """Do something the first, or nth, time that a point is reached. Fails where it is not."""
     reached: list[str] = []
 
     def arrive(name: str) -> None:
-        if name == point and not reached:
+        if name == point:
             reached.append(name)
-            act()
+            if len(reached) == nth:
+                act()
 
     with named_points(arrive):
         yield
-    assert reached, f"{point} was not reached"
+    assert len(reached) >= nth, f"{point} was reached {len(reached)} times"

@@ -19,7 +19,7 @@ from autosync_common.instance import Lock, Record
 from autosync_common.paths import state_directory
 from autosync_vcs.conflicts_verb import harmless
 from autosync_vcs.git.files import dropping
-from autosync_vcs.git.merge import settling
+from autosync_vcs.git.merge import settling, settling_moves
 from autosync_vcs.git.merge.conflict_names import original_name
 from autosync_vcs.git.merge.conflicts import Version, list_conflicts, originals
 from autosync_vcs.git.merge.merge import merge, merge_commit
@@ -373,6 +373,20 @@ def test_of_several_copies_one_must_be_named_to_be_kept(place: Path, copy: str) 
 
 
 @pytest.mark.parametrize("keep", ["this", "other", "both"])
+def test_by_the_name_of_a_copy_no_conflict_of_the_copy_itself_is_settled(
+    place: Path, repository: Repository, copy: str, keep: Keep
+) -> None:
+    of_copy = f"{copy.removesuffix('.tex')}.conflict-20260922-{'0' * 8}.tex"
+    commit(place, {of_copy: "of the copy\n"})
+    (done,) = settle(repository, copy.encode(), keep)
+    assert done.copy == copy.encode()
+    assert (place / of_copy).read_text() == "of the copy\n"
+    commit(place, {}, "settled")
+    settle(repository, of_copy.encode(), "this")
+    assert not (place / of_copy).exists()
+
+
+@pytest.mark.parametrize("keep", ["this", "other", "both"])
 def test_a_copy_that_is_not_committed_is_left_alone(place: Path, copy: str, keep: str) -> None:
     write(place, {copy: "edited\n"})
     before = contents(place)
@@ -396,6 +410,22 @@ def test_a_copy_that_became_a_directory_is_left_alone_and_none_once_that_is_comm
     commit(place, {})
     assert conflicts(place).returncode == 0
     assert contents(place) == before
+
+
+@pytest.mark.parametrize("keep", ["this", "other", "both"])
+@pytest.mark.parametrize("rule", ["an attribute", "a setting"])
+def test_a_file_that_has_crlf_since_before_line_ends_were_converted_is_settled(
+    tmp_path: Path, rule: str, keep: Keep
+) -> None:
+    place = conflicting(tmp_path / "notes", {"a": "0\r\n"}, {"a": "mine\r\n"}, {"a": "theirs\r\n"})
+    if rule == "a setting":
+        git(place, "config", "core.autocrlf", "true")
+    else:
+        commit(place, {".gitattributes": "* text=auto\n"})
+    assert git(place, "status", "--porcelain") == ""
+    settle(discover(str(place)), b"a", keep)
+    assert (place / "a").read_bytes() == (b"theirs\r\n" if keep == "other" else b"mine\r\n")
+    assert conflicts(place).stdout == ""
 
 
 def test_a_file_that_is_not_committed_is_not_replaced(place: Path) -> None:
@@ -429,7 +459,7 @@ def save_so_that_only_the_content_differs(file: Path) -> None:
     os.utime(file, ns=(seen.st_atime_ns, seen.st_mtime_ns))
 
 
-@pytest.mark.parametrize(("keep", "name"), [("this", "copy"), ("other", "intro.tex")])
+@pytest.mark.parametrize(("keep", "name"), [("this", "copy"), ("other", "intro.tex"), ("other", "copy")])
 @pytest.mark.parametrize("save", [save_in_place, save_by_rename, save_so_that_only_the_content_differs])
 def test_a_save_in_the_middle_of_settling_is_not_lost(
     place: Path, repository: Repository, copy: str, keep: Keep, name: str, save: Callable[[Path], None]
@@ -447,7 +477,7 @@ def test_a_save_in_the_middle_of_settling_is_not_lost(
     assert leftovers(place) == []
 
 
-@pytest.mark.parametrize(("keep", "name"), [("this", "copy"), ("other", "intro.tex")])
+@pytest.mark.parametrize(("keep", "name"), [("this", "copy"), ("other", "intro.tex"), ("other", "copy")])
 def test_a_file_that_somebody_may_still_write_to_is_not_dropped(
     place: Path, repository: Repository, copy: str, keep: Keep, name: str
 ) -> None:
@@ -461,21 +491,110 @@ def test_a_file_that_somebody_may_still_write_to_is_not_dropped(
     assert leftovers(place) == []
 
 
-@pytest.mark.parametrize(("keep", "name"), [("this", "copy"), ("other", "intro.tex")])
+@pytest.mark.parametrize(
+    ("keep", "name", "nth"), [("this", "copy", 1), ("other", "copy", 1), ("other", "intro.tex", 2)]
+)
 def test_what_somebody_writes_who_opens_a_file_while_it_is_compared_is_not_lost(
-    place: Path, repository: Repository, copy: str, keep: Keep, name: str
+    place: Path, repository: Repository, copy: str, keep: Keep, name: str, nth: int
 ) -> None:
     file = place / (copy if name == "copy" else name)
     expected = contents(place)
     expected[file.name] += "late\n"
     with (
         found(file) as open_it,
-        at("dropping: compared", open_it),
+        at("dropping: compared", open_it, nth),
         pytest.raises(TemporaryError, match="not committed yet"),
     ):
         settle(repository, b"intro.tex", keep)
     assert contents(place) == expected
     assert leftovers(place) == []
+
+
+def test_a_copy_that_is_written_to_when_the_file_has_gone_for_it_stays(
+    place: Path, repository: Repository, copy: str
+) -> None:
+    other = (place / copy).read_text()
+    fd = os.open(place / copy, os.O_PATH)
+
+    def append() -> None:
+        with Path(f"/proc/self/fd/{fd}").open("a") as opened:
+            opened.write("late\n")
+
+    with (
+        at("settling: file dropped", append),
+        pytest.raises(TemporaryError, match="was saved again; the file has what it was before that"),
+    ):
+        settle(repository, b"intro.tex", "other")
+    os.close(fd)
+    assert contents(place) == {"d/x": "x\n", "intro.tex": other, copy: other + "late\n"}
+    assert leftovers(place) == []
+
+
+def test_of_two_saves_in_the_middle_of_settling_one_is_kept_aside(
+    place: Path, repository: Repository, copy: str
+) -> None:
+    other = (place / copy).read_text()
+    with (
+        (place / "intro.tex").open("a") as held,
+        at("settling: exchanged", lambda: save_by_rename(place / "intro.tex")),
+        pytest.raises(TemporaryError, match="was saved twice meanwhile; one of the two is ") as refused,
+    ):
+        assert held.writable()
+        settle(repository, b"intro.tex", "other")
+    assert contents(place) == {"d/x": "x\n", "intro.tex": "laptop\n", copy: other}
+    (left,) = leftovers(place)
+    assert left.read_text() == "saved meanwhile\n"
+    assert str(left) in str(refused.value)
+
+
+ATTRIBUTES = """
+/a.txt filter=turned
+/b.txt working-tree-encoding=UTF-16LE
+"""
+
+
+@pytest.fixture
+def by_name(tmp_path: Path, home: Path) -> Path:
+    """A working copy with conflicts of two files for which attributes name exactly these."""
+    for way in ("clean", "smudge"):  # as git-crypt does with better ciphers
+        git(tmp_path, "config", "--global", f"filter.turned.{way}", "tr a-z n-za-m")
+
+    def both(text: str) -> Files:
+        return {"a.txt": text, "b.txt": text.encode("utf-16-le")}
+
+    base = {".gitattributes": ATTRIBUTES, **both("zero\n")}
+    return conflicting(tmp_path / "notes", base, both("laptop\n"), both("desktop\n"))
+
+
+def test_the_other_version_is_written_as_the_attributes_of_the_name_want_it(by_name: Path) -> None:
+    for name in ("a.txt", "b.txt"):
+        assert conflicts(by_name, "--keep=other", name).returncode == 0
+    commit(by_name, {})
+    assert (by_name / "a.txt").read_text() == "desktop\n"
+    assert (by_name / "b.txt").read_bytes() == "desktop\n".encode("utf-16-le")
+    assert git(by_name, "show", "HEAD:a.txt") == "qrfxgbc"
+    assert git(by_name, "show", "HEAD:b.txt") == "desktop"
+    assert conflicts(by_name).stdout == ""
+
+
+def test_an_edit_of_the_copy_that_was_committed_is_what_the_name_gets(by_name: Path) -> None:
+    (copy,) = (
+        os.fsdecode(one.copy) for one in list_conflicts(discover(str(by_name))) if one.path == b"b.txt"
+    )
+    commit(by_name, {copy: "edited\n"})
+    assert conflicts(by_name, "--keep=other", "b.txt").returncode == 0
+    assert (by_name / "b.txt").read_bytes() == "edited\n".encode("utf-16-le")
+
+
+def test_where_a_filter_fails_one_line_says_so_and_nothing_is_changed(by_name: Path) -> None:
+    git(by_name, "config", "filter.turned.smudge", "false")
+    git(by_name, "config", "filter.turned.required", "true")
+    before = contents(by_name)
+    answer = conflicts(by_name, "--keep=other", "a.txt")
+    assert (answer.returncode, answer.stdout, answer.stderr.count("\n")) == (100, "", 1)
+    assert "smudge filter turned failed" in answer.stderr
+    assert contents(by_name) == before
+    assert leftovers(by_name) == []
 
 
 SETTLE = """
@@ -490,10 +609,11 @@ KILLED_AT = {
     ("this", "dropping: compared"): "done",
     ("this", "settling: dropped"): "done",
     ("other", "settling: noted"): "undone",
-    ("other", "settling: as readable as the other"): "undone",
+    ("other", "settling: staged"): "undone",
     ("other", "settling: exchanged"): "done",
     ("other", "settling: taken out"): "done",
     ("other", "dropping: compared"): "done",
+    ("other", "settling: file dropped"): "done",
     ("other", "settling: dropped"): "done",
 }
 GIVEN_BACK = "settling: given back"
@@ -514,7 +634,7 @@ def killed_while_settling(place: Path, keep: str, point: str) -> None:
 
 
 def test_every_point_at_which_a_settling_may_be_killed_is_tried() -> None:
-    sources = "".join(inspect.getsource(module) for module in (settling, dropping))
+    sources = "".join(inspect.getsource(module) for module in (settling, settling_moves, dropping))
     points = set(re.findall(r'crash_point\("(.*)"\)', sources))
     assert points == {point for _, point in KILLED_AT} | {GIVEN_BACK}
 
@@ -536,6 +656,21 @@ def test_killed_in_the_middle_of_settling_the_next_start_loses_nothing(
     assert contents(place) == settled
     assert (place / "intro.tex").stat().st_mode & 0o777 == 0o600
     assert list((place / ".git" / "autosync" / "kept").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "point", [point for keep, point in KILLED_AT if keep == "other" and point != "settling: file dropped"]
+)
+def test_killed_while_a_file_that_is_gone_comes_back_as_the_other_version_the_next_start_loses_nothing(
+    place: Path, repository: Repository, copy: str, point: str
+) -> None:
+    commit(place, {"intro.tex": None})
+    before = contents(place)
+    killed_while_settling(place, "other", point)
+    recover(repository)
+    done = {"d/x": "x\n", "intro.tex": before[copy]}
+    assert contents(place) == (done if KILLED_AT["other", point] == "done" else before)
+    assert list((place / ".git" / "autosync" / "kept").glob("*")) == []
 
 
 @pytest.mark.parametrize("keep", ["this", "other"])

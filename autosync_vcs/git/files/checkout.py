@@ -22,6 +22,8 @@ from autosync_vcs.git.plumbing.repository import Repository
 
 SPARE_BYTES = 16 << 20
 PLENTY_BYTES = 4 << 30
+JUDGED = "judged-"
+"""How the directories begin in which verdicts.py asks git."""
 FEW_FILES = 16
 """Up to so many are synced one by one, more by their file system."""
 
@@ -78,7 +80,7 @@ def write_files(
     Nothing is synced. Raises ``Held`` where there is no room, a filter fails, or git refuses a name.
     """
     os.makedirs(directory)
-    index = os.path.join(repository.state_dir, b"stage.index")
+    index = directory + b".index"
     for leftover in (index, index + b".lock"):
         remove(leftover)
     git = Git(
@@ -139,5 +141,5 @@ def empty_trash(repository: Repository) -> None:
     """Remove what was left when we were killed."""
     with suppress(FileNotFoundError):
         for name in os.listdir(repository.state_dir):
-            if name.startswith((TRASH, b"merge-", b"attributes-")):
+            if name.startswith((TRASH, b"merge-", b"attributes-", JUDGED.encode())):
                 remove(os.path.join(repository.state_dir, name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 
@@ -23,15 +24,14 @@ def clean_entries(repository: Repository, known: Mapping[bytes, Entry | None]) -
     may be executed, only that tells so. What git will not convert is taken as it is. Nothing is given for
     what is not there or cannot be read.
     """
-    index = os.path.join(repository.state_dir, b"judge.index")
-    remove(index)
-    git = repository.git().varied(environment={"GIT_INDEX_FILE": os.fsdecode(index)})
-    try:
+    state = os.fsdecode(repository.state_dir)
+    os.makedirs(state, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=checkout.JUDGED, dir=state) as place:
+        index = os.path.join(place, "index")
+        git = repository.git().varied(environment={"GIT_INDEX_FILE": index})
         _seed(git, known)
-        refused = _refused(git, index, list(known))
+        refused = _refused(git, os.fsencode(index), list(known))
         result = {path: entry for path, entry in _listed(git).items() if path not in refused}
-    finally:
-        remove(index)
     return result | _unconverted(repository, refused)
 
 

@@ -3,6 +3,8 @@
 The next commit takes that to every host. Nothing leaves the working copy that no commit holds: what is
 removed is compared with HEAD first, then taken out of reach (into kept/, see there), and dropped only
 where it is still the file that was compared and nobody has it open for writing. Otherwise it comes back.
+A version that gets another name is written anew, as git checks it out under that: filters, encodings and
+line ends may be asked for by name.
 
 What is about to be done is noted first. A kill leaves a conflict that is settled, or one that is not yet;
 what it left half done is undone or finished by the next start and the next settling, see ``recover``.
@@ -13,25 +15,29 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-import tempfile
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Literal
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
 
 from autosync_common.errors import TemporaryError, UserError
 from autosync_vcs.crash import crash_point
-from autosync_vcs.git.files.dropping import judged
-from autosync_vcs.git.files.look import DIRECTORY, look_below, signature
+from autosync_vcs.driver import Held, HeldKind
+from autosync_vcs.git.files import checkout
+from autosync_vcs.git.files.look import DIRECTORY, UNKNOWN, look_below
 from autosync_vcs.git.files.places import Places, make
-from autosync_vcs.git.files.swap import directory, exchange, move
+from autosync_vcs.git.files.swap import directory, move
+from autosync_vcs.git.files.verdicts import clean_entries
 from autosync_vcs.git.merge.conflict_names import ordinary_names
 from autosync_vcs.git.merge.conflicts import originals
+from autosync_vcs.git.merge.settling_moves import Moves, clear, unsaved
 from autosync_vcs.git.merge.settling_note import Note, Seen, only_one
-from autosync_vcs.git.plumbing.entries import lookup
-from autosync_vcs.git.plumbing.neutral import neutral
-from autosync_vcs.git.plumbing.process import GitFailed
+from autosync_vcs.git.plumbing.entries import Entry
+from autosync_vcs.git.plumbing.objects import HelperDied
+from autosync_vcs.git.plumbing.reader import Reader
 from autosync_vcs.git.plumbing.repository import Repository, head
+from autosync_vcs.git.plumbing.trees import lookup
+from autosync_vcs.git.plumbing.trouble import held_by_helper
 
 Keep = Literal["this", "other", "both"]
 
@@ -43,6 +49,11 @@ class Settled:
     copy: bytes
     renamed: bytes | None
     """What the copy is called now; None where there is none any more."""
+
+
+class _Committed(NamedTuple):
+    seen: Seen
+    entry: Entry
 
 
 def settle(
@@ -59,11 +70,11 @@ def settle(
     with only_one(repository):
         _finish(repository)
         path, chosen = _chosen(repository, name, keep, listed)
-        seen = _committed(repository, [*chosen, *([path] if keep == "other" else ())])
+        there = _committed(repository, [*chosen, *([path] if keep == "other" else ())])
         for copy in chosen:
-            if copy not in seen:
+            if copy not in there:
                 raise _no_file(copy)
-        return [_settle(repository, path, copy, keep, seen) for copy in chosen]
+        return [_settle(repository, path, copy, keep, there) for copy in chosen]
 
 
 def recover(repository: Repository) -> None:
@@ -79,7 +90,7 @@ def _chosen(
 ) -> tuple[bytes, list[bytes]]:
     """Give the file and those of its copies that are meant; without its file a copy can only stay or go."""
     lost = originals(repository)
-    chosen = [copy for copy, path in lost.items() if name in (copy, path)]
+    chosen = [name] if name in lost else [copy for copy, path in lost.items() if path == name]
     if listed is not None:
         chosen = [copy for copy in chosen if copy in listed]
     if not chosen:
@@ -97,27 +108,31 @@ def _chosen(
     return path or name, chosen
 
 
-def _committed(repository: Repository, names: Iterable[bytes]) -> Mapping[bytes, Seen]:
+def _committed(repository: Repository, names: Collection[bytes]) -> Mapping[bytes, _Committed]:
     """Give how the files look that are there. Raises ``TemporaryError`` unless HEAD has what they hold."""
     seen = {}
     for name in names:
         local = look_below(repository.top, name, repository.object_format)
         if local is not None and local.mode != DIRECTORY:
             seen[name] = Seen(local.signature, local.raw)
-    now = _blobs(repository, seen)
-    there = lookup(neutral(repository), head(repository).id or "", seen)
-    for name in seen:
-        if name not in now or ("blob", now[name]) != there.get(name):
-            raise _unsaved(name)
-    return seen
+    there = _in_head(repository, seen)
+    now = clean_entries(repository, there)
+    found = {}
+    for name, entry in there.items():
+        if entry is None or now.get(name) != entry:
+            raise unsaved(name)
+        found[name] = _Committed(seen[name], entry)
+    return found
 
 
-def _unsaved(name: bytes) -> TemporaryError:
-    return TemporaryError(
-        os.fsdecode(name),
-        "was saved and is not committed yet; nothing was changed",
-        "`autosync sync` first",
-    )
+def _in_head(repository: Repository, names: Iterable[bytes]) -> dict[bytes, Entry | None]:
+    tip = head(repository).id
+    with closing(Reader(repository)) as reader:
+        try:
+            found = {name: lookup(reader, tip, name) if tip else None for name in names}
+        except HelperDied as death:
+            raise held_by_helper(repository, str(death)) from None
+    return {name: Entry(*leaf) if leaf else None for name, leaf in found.items()}
 
 
 def _no_file(copy: bytes) -> TemporaryError:
@@ -128,37 +143,27 @@ def _no_file(copy: bytes) -> TemporaryError:
     )
 
 
-def _blobs(repository: Repository, names: Iterable[bytes]) -> dict[bytes, str]:
-    """Give the ids of the blobs that ``git add`` would make of these files; nothing for what fails."""
-    with tempfile.TemporaryDirectory(prefix="autosync-") as place:
-        git = repository.git().varied(environment={"GIT_INDEX_FILE": os.path.join(place, "index")})
-        for name in names:
-            with suppress(GitFailed):
-                git("update-index", "--add", "--replace", "-z", "--stdin", input=name + b"\0")
-        lines = git("ls-files", "-s", "-z").stdout.split(b"\0")[:-1]
-    return {
-        path: words.split(b" ")[1].decode() for words, _, path in (line.partition(b"\t") for line in lines)
-    }
-
-
 def _settle(
-    repository: Repository, path: bytes, copy: bytes, keep: Keep, seen: Mapping[bytes, Seen]
+    repository: Repository, path: bytes, copy: bytes, keep: Keep, there: Mapping[bytes, _Committed]
 ) -> Settled:
     with directory(repository.top, os.path.dirname(copy)) as parent:
         if keep == "both":
             return Settled(copy, _renamed(parent, copy))
         token = b"settled-" + secrets.token_hex(4).encode()
         place = os.path.join(Places(repository).home(copy), b"kept", token)
-        note = Note(path, copy, seen.get(path) if keep == "other" else None, seen[copy], place)
+        file = there[path].seen if keep == "other" and path in there else None
+        note = Note(path, copy, file, there[copy].seen, place)
         note.write(repository)
         crash_point("settling: noted")
         try:
-            if keep == "this":
-                _drop(repository, parent, note, seen[copy])
-            else:
-                _replace(repository, parent, note)
+            make(repository, os.path.join(place, b"old"))
+            if keep == "other":
+                note = replace(note, staged=_staged(repository, note, there[copy].entry))
+                note.write(repository)
+                crash_point("settling: staged")
+            Moves(repository, parent, note).carry_out()
         finally:
-            Note.drop(repository)
+            clear(repository, note)
         return Settled(copy, None)
 
 
@@ -170,74 +175,23 @@ def _renamed(parent: int, copy: bytes) -> bytes:
     raise AssertionError  # there is always another number
 
 
-def _replace(repository: Repository, parent: int, note: Note) -> None:
-    """Let the copy take the place of the file at once; what was there is dropped under the copy's name."""
-    here, there = os.path.basename(note.copy), os.path.basename(note.path)
-    if note.file is None:
-        try:
-            move(parent, here, parent, there)
-        except FileExistsError:
-            raise UserError(os.fsdecode(note.path), "is a directory now", "keep this, or both") from None
-        return
-    if stat.S_ISREG(note.file.look.mode) and stat.S_ISREG(note.other.look.mode):
-        os.chmod(here, stat.S_IMODE(note.file.look.mode), dir_fd=parent)
-        crash_point("settling: as readable as the other")
-    exchange(parent, here, parent, there)
-    crash_point("settling: exchanged")
-    _drop_exchanged(repository, parent, note, note.file)
+def _staged(repository: Repository, note: Note, entry: Entry) -> Seen:
+    """Write the copy as it is checked out under the file's name, which may have other attributes.
 
-
-def _drop_exchanged(repository: Repository, parent: int, note: Note, expected: Seen) -> None:
-    try:
-        _drop(repository, parent, note, expected)
-    except BaseException:
-        exchange(parent, os.path.basename(note.copy), parent, os.path.basename(note.path))
-        raise
-
-
-def _drop(repository: Repository, parent: int, note: Note, expected: Seen) -> None:
-    """Remove the file that has the copy's name if it is as it was seen, by way of kept/.
-
-    Raises ``TemporaryError`` where it is not.
+    Raises ``Held`` where there is no room, or a filter fails.
     """
-    here = os.path.basename(note.copy)
-    if signature(os.lstat(here, dir_fd=parent)) != expected.look:
-        raise _unsaved(note.copy)
-    make(repository, note.place)
-    with directory(note.place, b"") as away:
-        move(parent, here, away, here)
-    crash_point("settling: taken out")
-    _judge(repository, parent, note, expected)
-
-
-def _judge(repository: Repository, parent: int, note: Note, expected: Seen) -> None:
-    """Remove what was taken out if it is as it was seen; else give it its name back."""
-    here = os.path.basename(note.copy)
-    aside = os.path.join(note.place, here)
-    if _dropped(repository, aside, expected):
-        crash_point("settling: dropped")
-        os.rmdir(note.place)
-        return
-    try:
-        with directory(note.place, b"") as away:
-            move(away, here, parent, here)
-    except FileExistsError:
-        what = f"was saved twice meanwhile; the first is {os.fsdecode(aside)}"
-        raise TemporaryError(os.fsdecode(note.copy), what, "`autosync sync` first") from None
-    crash_point("settling: given back")
-    os.rmdir(note.place)
-    raise _unsaved(note.copy)
-
-
-def _dropped(repository: Repository, aside: bytes, expected: Seen) -> bool:
-    """Remove a file that nobody can find any more if it is as it was seen, and nobody can write to it."""
-    if signature(os.lstat(aside)) != expected.look:
-        return False
-    long_ago = 0.0  # where it cannot be known who writes, a person does not wait for that
-    with judged(aside, expected.raw, repository.object_format, since=long_ago) as done:
-        if done:
-            os.unlink(aside)
-        return done
+    checkout.check_space(repository, {note.path: entry})
+    attributes = checkout.attributes_of(repository, head(repository).id or "", [note.path])
+    stage = os.path.join(note.place, b"new")
+    checkout.write_files(repository, stage, {note.path: entry}, attributes)
+    like = (note.file or note.other).look.mode
+    if stat.S_ISREG(like) and not os.path.islink(note.new):
+        os.chmod(note.new, stat.S_IMODE(like))
+    checkout.sync(stage, [note.path])
+    local = look_below(stage, note.path, repository.object_format)
+    if local is None or local.raw == UNKNOWN:
+        raise Held(HeldKind.REPOSITORY, f"git did not check out {os.fsdecode(note.path)}")
+    return Seen(local.signature, local.raw)
 
 
 def _finish(repository: Repository) -> None:
@@ -249,15 +203,6 @@ def _finish(repository: Repository) -> None:
         suppress(FileNotFoundError, NotADirectoryError, TemporaryError),
         directory(repository.top, os.path.dirname(note.copy)) as parent,
     ):
-        here, going = os.path.basename(note.copy), note.file or note.other
-        if os.path.lexists(os.path.join(note.place, here)):
-            _judge(repository, parent, note, going)
-        elif note.file is not None:
-            now = signature(os.lstat(here, dir_fd=parent))
-            if now.inode == note.file.look.inode:
-                _drop_exchanged(repository, parent, note, note.file)
-            elif now.inode == note.other.look.inode and stat.S_ISREG(now.mode):
-                os.chmod(here, stat.S_IMODE(note.other.look.mode), dir_fd=parent)
-    with suppress(OSError):
-        os.rmdir(note.place)  # where something is in it, it is kept
-    Note.drop(repository)
+        Moves(repository, parent, note).finish()
+    with suppress(TemporaryError):
+        clear(repository, note)

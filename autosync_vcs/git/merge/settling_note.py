@@ -32,6 +32,13 @@ class Note:
     other: Seen
     place: bytes
     """The directory to which what is to go is taken out first, for nothing else."""
+    staged: Seen | None = None
+    """The other host's version as it shall have the name; None until it is written."""
+
+    @property
+    def new(self) -> bytes:
+        """Where that is written, and what it replaces is taken out to."""
+        return os.path.join(self.place, b"new", self.path)
 
     def write(self, repository: Repository) -> None:
         fields = {
@@ -40,6 +47,7 @@ class Note:
             "place": base64.b64encode(self.place).decode(),
             "file": self.file,
             "other": self.other,
+            "staged": self.staged,
         }
         with open(_path(repository) + b".new", "w", encoding="ascii") as file:
             json.dump(fields, file)
@@ -59,8 +67,8 @@ class Note:
     @classmethod
     def _unpacked(cls, fields: dict[str, Any]) -> Note:
         path, copy, place = (base64.b64decode(fields[name]) for name in ("path", "copy", "place"))
-        file = _seen(*fields["file"]) if fields["file"] else None
-        return cls(path, copy, file, _seen(*fields["other"]), place)
+        file, staged = (_seen(*fields[name]) if fields[name] else None for name in ("file", "staged"))
+        return cls(path, copy, file, _seen(*fields["other"]), place, staged)
 
     @staticmethod
     def drop(repository: Repository) -> None:
