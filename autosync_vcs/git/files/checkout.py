@@ -15,7 +15,7 @@ from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.files.places import TRASH, remove
 from autosync_vcs.git.files.swap import sync_file_system
 from autosync_vcs.git.plumbing.entries import Entry, lookup
-from autosync_vcs.git.plumbing.neutral import neutral
+from autosync_vcs.git.plumbing.neutral import neutral, with_promised
 from autosync_vcs.git.plumbing.paths import parents
 from autosync_vcs.git.plumbing.process import Git, GitFailed
 from autosync_vcs.git.plumbing.repository import Repository
@@ -63,7 +63,7 @@ def rules_in(
 ) -> dict[bytes, Entry]:
     """Give the files of one name in these directories of a tree."""
     names = sorted(os.path.join(directory, name) for directory in directories)
-    found = lookup(neutral(repository), treeish, names)
+    found = lookup(with_promised(repository), treeish, names)
     return {path: Entry("100644", oid) for path, (kind, oid) in found.items() if kind == "blob"}
 
 
