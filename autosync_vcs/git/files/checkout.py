@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 
 from autosync_vcs.driver import Held, HeldKind
+from autosync_vcs.git.files.inheriting import make_stage
 from autosync_vcs.git.files.places import TRASH, remove
 from autosync_vcs.git.files.swap import sync_file_system
 from autosync_vcs.git.plumbing.entries import Entry, lookup
@@ -73,11 +74,11 @@ def write_files(
     wanted: Mapping[bytes, Entry],
     attributes: Mapping[bytes, Entry],
 ) -> None:
-    """Write files below an empty directory, with the filters that the attributes ask for.
+    """Write files below a new directory, with the filters that the attributes ask for.
 
     Nothing is synced. Raises ``Held`` where there is no room, a filter fails, or git refuses a name.
     """
-    os.makedirs(directory)
+    make_stage(repository.top, directory, wanted)
     index = os.path.join(repository.state_dir, b"stage.index")
     for leftover in (index, index + b".lock"):
         remove(leftover)
