@@ -12,10 +12,11 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 
 from autosync_vcs.driver import Held, HeldKind
+from autosync_vcs.git.files.inheriting import make_stage
 from autosync_vcs.git.files.places import TRASH, remove
 from autosync_vcs.git.files.swap import sync_file_system
 from autosync_vcs.git.plumbing.entries import Entry, lookup
-from autosync_vcs.git.plumbing.neutral import neutral
+from autosync_vcs.git.plumbing.neutral import neutral, with_promised
 from autosync_vcs.git.plumbing.paths import parents
 from autosync_vcs.git.plumbing.process import Git, GitFailed
 from autosync_vcs.git.plumbing.repository import Repository
@@ -65,7 +66,7 @@ def rules_in(
 ) -> dict[bytes, Entry]:
     """Give the files of one name in these directories of a tree."""
     names = sorted(os.path.join(directory, name) for directory in directories)
-    found = lookup(neutral(repository), treeish, names)
+    found = lookup(with_promised(repository), treeish, names)
     return {path: Entry("100644", oid) for path, (kind, oid) in found.items() if kind == "blob"}
 
 
@@ -75,11 +76,11 @@ def write_files(
     wanted: Mapping[bytes, Entry],
     attributes: Mapping[bytes, Entry],
 ) -> None:
-    """Write files below an empty directory, with the filters that the attributes ask for.
+    """Write files below a new directory, with the filters that the attributes ask for.
 
     Nothing is synced. Raises ``Held`` where there is no room, a filter fails, or git refuses a name.
     """
-    os.makedirs(directory)
+    make_stage(repository.top, directory, wanted)
     index = directory + b".index"
     for leftover in (index, index + b".lock"):
         remove(leftover)

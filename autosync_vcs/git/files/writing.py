@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.files import checkout
+from autosync_vcs.git.files.inheriting import make_stage
 from autosync_vcs.git.files.look import UNKNOWN, Local, local_of, look
 from autosync_vcs.git.files.places import remove
 from autosync_vcs.git.files.swap import directory
@@ -66,7 +67,7 @@ class Writer:
     def write(
         self, place: bytes, wanted: Mapping[bytes, Entry], attributes: Mapping[bytes, Entry]
     ) -> dict[bytes, Local]:
-        """Write files below an empty directory under these attributes, without sync; give what was written.
+        """Write files below a new directory under these attributes, without sync; give what was written.
 
         Raises ``Held`` where there is no room, a filter fails, or git refuses a name.
         """
@@ -124,7 +125,7 @@ class _Files:
         self._made: set[bytes] = set()
 
     def write(self, wanted: Mapping[bytes, Entry]) -> dict[bytes, Local]:
-        os.makedirs(self._place)
+        self._made = make_stage(self._repository.top, self._place, wanted)
         found: dict[bytes, Local] = {}
         files = list(wanted.items())
 

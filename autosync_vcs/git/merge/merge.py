@@ -30,9 +30,10 @@ from typing import NamedTuple
 from autosync_vcs.driver import Conflict, Held, HeldKind
 from autosync_vcs.git.merge.conflict_names import Claim, Names
 from autosync_vcs.git.merge.last_changes import both_hosts, last_changes
+from autosync_vcs.git.merge.promised import fetch_promised
 from autosync_vcs.git.merge.rules import are_rules, joined, with_defaults
 from autosync_vcs.git.plumbing.entries import FILES, GITLINK, Entry, differences, lookup
-from autosync_vcs.git.plumbing.neutral import neutral
+from autosync_vcs.git.plumbing.neutral import neutral, with_promised
 from autosync_vcs.git.plumbing.neutral_trees import NeutralTrees
 from autosync_vcs.git.plumbing.objects import HelperDied, Leaf
 from autosync_vcs.git.plumbing.paths import parents
@@ -77,7 +78,7 @@ def merge(repository: Repository, one: str, other: str, *, allow_unrelated: bool
     git = with_defaults(neutral(repository), repository)
     options = ("--allow-unrelated-histories",) if allow_unrelated else ()
     try:
-        outcome = _merge_tree(git, one, other, options)
+        outcome = _merge_tree(repository, git, one, other, options)
     except GitFailed as failure:
         if "unrelated histories" in failure.stderr:
             raise Held(
@@ -85,7 +86,9 @@ def merge(repository: Repository, one: str, other: str, *, allow_unrelated: bool
                 "the two histories have no common root",
                 "check that both are the same repository",
             ) from None
-        raise
+        if not fetch_promised(repository, one, other):
+            raise
+        outcome = _merge_tree(repository, git, one, other, options)
     outcome.stages.update(_overlooked(git, one, other, outcome))
     if not outcome.stages:
         return Merged(outcome.tree)
@@ -114,11 +117,13 @@ def merge_commit(repository: Repository, one: str, other: str, tree: str) -> str
 # What git makes of it
 
 
-def _merge_tree(git: Git, one: str, other: str, options: tuple[str, ...]) -> _Outcome:
+def _merge_tree(
+    repository: Repository, git: Git, one: str, other: str, options: tuple[str, ...]
+) -> _Outcome:
     outcome = _run_merge_tree(git, one, other, options)
     if not outcome.touched:
         return outcome
-    with _attributes(git, one, other, outcome.touched) as directory:
+    with _attributes(repository, git, one, other, outcome.touched) as directory:
         if directory is None:
             return outcome
         attributed = git.varied(environment={"GIT_WORK_TREE": directory}, directory=directory)
@@ -158,14 +163,17 @@ def _messages(fields: Iterator[bytes]) -> Iterator[tuple[bytes, list[bytes]]]:
 
 
 @contextmanager
-def _attributes(git: Git, one: str, other: str, paths: Iterable[bytes]) -> Iterator[str | None]:
+def _attributes(
+    repository: Repository, git: Git, one: str, other: str, paths: Iterable[bytes]
+) -> Iterator[str | None]:
     """Give a directory that holds the ``.gitattributes`` that concern the paths, None without any."""
     directories = {b""} | {parent for path in paths for parent in parents(path)}
     names = sorted(os.path.join(directory, b".gitattributes") for directory in directories)
     newer, older = sorted(
         (one, other), key=lambda commit: (_committed_at(git, commit), commit), reverse=True
     )
-    found = lookup(git, older, names) | lookup(git, newer, names)
+    whole = with_promised(repository)
+    found = lookup(whole, older, names) | lookup(whole, newer, names)
     blobs = {name: oid for name, (kind, oid) in found.items() if kind == "blob"}
     files = {name: oid for name, oid in blobs.items() if not _is_below(name, blobs)}
     if not files:
@@ -178,7 +186,7 @@ def _attributes(git: Git, one: str, other: str, paths: Iterable[bytes]) -> Itera
             path = os.path.join(os.fsencode(directory), name)
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, "wb") as file:
-                file.write(git("cat-file", "blob", oid).stdout)
+                file.write(whole("cat-file", "blob", oid).stdout)
         yield os.fsdecode(directory)
 
 

@@ -42,6 +42,14 @@ def neutral(repository: Repository) -> Git:
     return Git(directory, settings=_SETTINGS, environment=environment)
 
 
+def with_promised(repository: Repository) -> Git:
+    """Give git that reads as the neutral one does, and fetches what a partial clone left out.
+
+    For what must not be taken for missing; it is fetched one by one.
+    """
+    return repository.git().varied(environment={"GIT_NO_REPLACE_OBJECTS": "1"})
+
+
 def _make(directory: bytes, object_format: str) -> None:
     """Make it beside and rename it, so that there is never half of one."""
     beside = directory + b"." + secrets.token_hex(4).encode()

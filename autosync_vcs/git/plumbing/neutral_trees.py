@@ -17,7 +17,7 @@ class NeutralTrees:
 
     def __init__(self, repository: Repository) -> None:
         self._reader = Reader(repository)
-        self._maker = Helper(neutral(repository), "mktree", "--batch", "-z")
+        self._maker = Helper(neutral(repository), "mktree", "--missing", "--batch", "-z")
 
     def close(self) -> None:
         self._maker.end()
@@ -36,7 +36,7 @@ class NeutralTrees:
         return [directory + slash + name for name in self.tree(found.oid)]
 
     def make_tree(self, tree: Tree) -> str:
-        """Write a tree; git refuses objects that are not there."""
+        """Write a tree. What is not there is let pass, as a partial clone lacks most."""
         records = [
             b"%06o %s %s\t%s\0" % (int(mode, 8), _KINDS.get(mode, b"blob"), oid.encode(), name)
             for name, (mode, oid) in tree.items()

@@ -148,7 +148,7 @@ class SwapRound:
 
     def _exchanged(self, step: Step, parent: int, name: bytes, local: Local) -> bool:
         with self._ready.directory_of(step, b"new") as stage:
-            self._keep_permissions(stage, name, local)
+            self._keep_permissions(stage, parent, name, local)
             exchange(stage, name, parent, name)
             crash_point("apply: exchanged, not judged")
             if self._may_differ(step, local) or self._came_out_as_believed(step, stage, name):
@@ -226,15 +226,31 @@ class SwapRound:
         believed = known.raw if known is not None else UNKNOWN
         self.displaced.append(Displaced(self._ready.file(step, part), step, believed, placed))
 
-    def _keep_permissions(self, stage: int, name: bytes, local: Local) -> None:
-        """Let a file that only its owner may read stay so."""
+    def _keep_permissions(self, stage: int, parent: int, name: bytes, local: Local) -> None:
+        """Let a file that only its owner, or its group, may read stay so."""
         staged = os.lstat(name, dir_fd=stage)
         if not (stat.S_ISREG(staged.st_mode) and stat.S_ISREG(local.signature.mode)):
             return
         readable = local.signature.mode & 0o666
         executable = (readable & 0o444) >> 2 if staged.st_mode & stat.S_IXUSR else 0
-        if stat.S_IMODE(staged.st_mode) != readable | executable:
-            os.chmod(name, readable | executable, dir_fd=stage)
+        if stat.S_IMODE(staged.st_mode) == readable | executable:
+            return
+        group = os.lstat(name, dir_fd=parent).st_gid
+        if group != staged.st_gid and not _given_to(stage, name, group):
+            readable &= (
+                staged.st_mode | ~stat.S_IRWXG
+            )  # another group gets no more than any new file lets it
+            executable &= (readable & 0o444) >> 2
+        os.chmod(name, readable | executable, dir_fd=stage)
+
+
+def _given_to(stage: int, name: bytes, group: int) -> bool:
+    """Give a file of ours to a group, if we may."""
+    try:
+        os.chown(name, -1, group, dir_fd=stage)
+    except OSError:
+        return False
+    return True
 
 
 def remove_empty_directories(repository: Repository, path: bytes) -> None:
