@@ -11,9 +11,10 @@ Names of files are bytes relative to the top of the repository, as the system it
 from __future__ import annotations
 
 import enum
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from autosync_common.messages import Change
 
@@ -88,6 +89,17 @@ class Conflict:
     hosts: tuple[str, ...] = ()
 
 
+class Kept(NamedTuple):
+    """What had a path and is in a safe place now; the reason goes on from the path's name."""
+
+    path: bytes
+    place: bytes
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{os.fsdecode(self.path)} {self.reason}; it is now {os.fsdecode(self.place)}"
+
+
 @dataclass(frozen=True, slots=True)
 class Integrated:
     """What ``integrate`` did."""
@@ -101,8 +113,8 @@ class Integrated:
     from_host: str | None = None
     saved_at: float | None = None
     """When the newest of the commits that came in was made, UTC seconds."""
-    kept: tuple[bytes, ...] = ()
-    """Ignored files that stood in the way and were moved to a safe place; told to the user."""
+    kept: tuple[Kept, ...] = ()
+    """What had to make room, and belongs in no history; told to the user."""
     dirty: tuple[bytes, ...] = ()
     """Paths that somebody saved meanwhile: to be committed next."""
     left: tuple[bytes, ...] = ()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
 from autosync_common.host import Host
 from autosync_common.messages import Change, VcsCommitted, VcsConflicted, VcsPulled, VcsPushed, VcsState
@@ -51,12 +50,9 @@ class Telling:
             )
         )
 
-    def integrated(self, done: Integrated, repository: str, state_dir: bytes) -> None:
-        for path in done.kept:
-            self._stage.log.warning(
-                "%s: %s was ignored here and stood in the way of a file that came; it is now in %s",
-                self._name, os.fsdecode(path), Path(os.fsdecode(state_dir)) / "kept",
-            )  # fmt: skip
+    def integrated(self, done: Integrated, repository: str) -> None:
+        for kept in done.kept:
+            self._stage.log.warning("%s: %s", self._name, kept)
         for path in done.left:
             self.say(
                 f"{os.fsdecode(path)} was changed elsewhere and stays as it is here, as git update-index "

@@ -242,7 +242,7 @@ class Worker:
 
     def _recovered(self, finished: Integrated | None) -> None:
         if finished is not None:
-            self._telling.integrated(finished, self.identity, self._opened.state_dir)
+            self._telling.integrated(finished, self.identity)
         if self._standing is not None and self._settings.network:
             self._follow_remote(self._standing)
         if self._pause_mark().exists():
@@ -277,7 +277,7 @@ class Worker:
         self._landed(all_of_it=False)  # the next commit meets the same trouble, and tells of it
 
     def _integrated(self, done: Integrated) -> None:
-        self._telling.integrated(done, self.identity, self._opened.state_dir)
+        self._telling.integrated(done, self.identity)
         self._stale = True
         self.post(
             events.IntegrateEnded(

@@ -374,11 +374,7 @@ class GitDriver:
         again = self._applying.revisit()
         if again is None:
             return frozenset(), ()
-        notes = tuple(
-            f"{os.fsdecode(path)} was open when a pull replaced it; what was written to it then is in "
-            f"{os.fsdecode(self.state_dir)}/kept"
-            for path in again.kept
-        )
+        notes = tuple(map(str, again.kept))
         conflicts = tuple(os.fsdecode(copy) for conflict in again.conflicts for copy in conflict.copies)
         return frozenset(again.dirty), (*notes, *(f"kept as {copy}" for copy in conflicts))
 

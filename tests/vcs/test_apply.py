@@ -258,7 +258,7 @@ def test_an_ignored_file_in_the_way_is_kept_out_of_history(
     write(place, {"my.key": "secret\n"})
     result = applied(repository, place, coming(elsewhere, place, {"my.key": "theirs\n"}))
     assert (place / "my.key").read_text() == "theirs\n"
-    assert result.kept == (b"my.key",)
+    assert [kept.path for kept in result.kept] == [b"my.key"]
     assert [path.read_text() for path in (place / ".git/autosync/kept").rglob("my.key")] == ["secret\n"]
     assert is_clean(place)
 
@@ -281,7 +281,7 @@ def test_an_ignored_file_in_the_way_of_a_directory_is_kept_out_of_history(
     (elsewhere / ".git" / "info" / "exclude").write_text("")
     result = applied(repository, place, coming(elsewhere, place, {"out/x": "theirs\n"}))
     assert (place / "out" / "x").read_text() == "theirs\n"
-    assert result.kept == (b"out",)
+    assert [kept.path for kept in result.kept] == [b"out"]
     assert result.conflicts == ()
 
 
@@ -326,7 +326,7 @@ def test_what_only_the_index_holds_is_kept(repository: Repository, place: Path, 
     git(place, "add", "a.txt")
     write(place, {"a.txt": "a\n"})
     result = applied(repository, place, coming(elsewhere, place, {"a.txt": "A\n"}))
-    assert result.kept == (b"a.txt",)
+    assert [kept.path for kept in result.kept] == [b"a.txt"]
     kept = [path.read_text() for path in (place / ".git/autosync/kept").rglob("a.txt")]
     assert kept == ["only staged\n"]
 
@@ -385,7 +385,7 @@ def test_a_working_copy_on_another_file_system_than_its_metadata(
     with (place / "a.txt").open("a") as log:
         result = apply(discover(str(place)), head(place), new)
         log.write("late\n")
-    assert result.kept == (b"my.key",)
+    assert [kept.path for kept in result.kept] == [b"my.key"]
     assert (place / "x" / "y").read_text() == "y\n"
     assert is_clean(place)
     revisit(discover(str(place)))
@@ -499,7 +499,7 @@ def test_a_late_write_does_not_displace_a_newer_save(
         open_file.write("late\n")
     late = revisit(repository)
     assert late is not None
-    assert late.kept == (b"a.txt",)
+    assert [kept.path for kept in late.kept] == [b"a.txt"]
     assert (place / "a.txt").read_text() == "newer\n"
     assert [path.read_text() for path in (place / ".git/autosync/kept").rglob("a.txt")] == ["a\nlate\n"]
 
@@ -541,7 +541,7 @@ def test_what_is_saved_to_a_deleted_file_while_its_directory_goes_is_kept(
 
         with at("apply: taken out, not judged", save_and_remove_the_directory):
             result = apply(repository, head(place), new)
-    assert result.kept == (b"d/e/c.txt",)
+    assert [kept.path for kept in result.kept] == [b"d/e/c.txt"]
     kept = (place / ".git/autosync/kept").rglob("c.txt")
     assert [path.read_text() for path in kept] == [LINES + "late\n"]
     assert is_clean(place)
@@ -611,7 +611,7 @@ def test_a_fifo_in_the_way_is_left_alone_and_what_comes_is_kept_aside(
     result = applied(repository, place, coming(elsewhere, place, {"n.txt": "theirs\n", "a.txt": "A\n"}))
     assert stat.S_ISFIFO((place / "n.txt").stat().st_mode)
     assert (place / "a.txt").read_text() == "A\n"
-    assert result.kept == (b"n.txt",)
+    assert [kept.path for kept in result.kept] == [b"n.txt"]
     assert [path.read_text() for path in (place / ".git/autosync/kept").rglob("n.txt")] == ["theirs\n"]
 
 

@@ -134,7 +134,7 @@ def test_what_is_staged_on_a_path_that_comes_is_kept_whatever_else_comes(
 ) -> None:
     new = coming(elsewhere, place, CHANGE)
     stage_what_changes(place)
-    assert apply(repository, head(place), new).kept == (b"a",)
+    assert [kept.path for kept in apply(repository, head(place), new).kept] == [b"a"]
     kept = [path.read_text() for path in (place / ".git/autosync/kept").rglob("a")]
     assert kept == ["staged\n"]
     assert git(place, "status", "--porcelain") == ""
@@ -154,7 +154,7 @@ def test_what_is_staged_is_kept_beside_what_was_kept_before_under_a_name_that_is
     git(place, "add", "a/b")
     write(place, {"a/b": "B\n"})
     new = coming(elsewhere, place, {"a/b": "C\n"})
-    assert apply(repository, head(place), new).kept == (b"a/b",)
+    assert [kept.path for kept in apply(repository, head(place), new).kept] == [b"a/b"]
     kept = place / ".git/autosync/kept"
     assert {str(file.relative_to(kept).as_posix()).partition("/")[2] for file in named(kept, "a", "b")} == {
         "a",

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from autosync_vcs.crash import crash_point
-from autosync_vcs.git.files.kept import keep
+from autosync_vcs.git.files.kept import WRITTEN_LATE, keep
 from autosync_vcs.git.files.places import Places, clear
 from autosync_vcs.git.files.swap import directory, sync_file_system
 from autosync_vcs.git.files.writing import Writer
@@ -103,5 +103,5 @@ class Afterwards:
             if not rounds.merges_cleanly(late.step):
                 returned.late.remove(late)
                 returned.records.append(late.record)
-                returned.kept.append(late.step.path)
-                keep(self._repository, late.waits.file, late.step.path)
+                kept = keep(self._repository, late.waits.file, late.step.path, WRITTEN_LATE)
+                returned.kept.append(kept)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from autosync_common.messages import Change
-from autosync_vcs.driver import Conflict
+from autosync_vcs.driver import Conflict, Kept
 from autosync_vcs.git.files.look import Signature
 from autosync_vcs.git.index.index_moved import IndexMoved
 from autosync_vcs.git.plumbing.entries import Step
@@ -32,8 +32,7 @@ class Applied:
 
     changes: tuple[Change, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
-    kept: tuple[bytes, ...] = ()
-    """Paths of which something was moved to autosync/kept in git's directory."""
+    kept: tuple[Kept, ...] = ()
     dirty: tuple[bytes, ...] = ()
     """Paths that now differ from the commit, by a save that came meanwhile: to be committed next."""
     left: tuple[bytes, ...] = ()
@@ -47,14 +46,14 @@ class Result:
     """What was done so far."""
 
     conflicts: list[Conflict] = field(default_factory=list)
-    kept: list[bytes] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)
     dirty: set[bytes] = field(default_factory=set)
     left: tuple[bytes, ...] = ()
     placed: dict[bytes, Signature] = field(default_factory=dict)
     """What each file looked like that was put in place."""
     displaced: list[Displaced] = field(default_factory=list)
-    made_room: list[tuple[bytes, bytes]] = field(default_factory=list)
-    """Files that are kept so that others could have their paths: where they are, and these paths."""
+    made_room: list[Kept] = field(default_factory=list)
+    """Those of ``kept`` that would get their names back if all of it were undone."""
     index: IndexMoved | None = None
 
     def applied(self, steps: Iterable[Step] = ()) -> Applied:

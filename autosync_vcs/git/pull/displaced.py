@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from autosync_vcs.crash import crash_point
+from autosync_vcs.driver import Kept
 from autosync_vcs.git.files.dropping import judged
-from autosync_vcs.git.files.kept import keep
+from autosync_vcs.git.files.kept import WRITTEN_LATE, keep
 from autosync_vcs.git.files.look import Local, look, look_below
 from autosync_vcs.git.files.places import Places, make
 from autosync_vcs.git.files.swap import directory, exchange, move
@@ -41,14 +42,14 @@ class Late(NamedTuple):
 
 @dataclass(slots=True)
 class Returned:
-    """``raced``: paths whose late save has its name back; ``kept``: paths whose late save lost it.
+    """``raced``: paths whose late save has its name back; ``kept``: late saves that lost it.
 
     Once what raced is merged the files that came ``out`` for it are displaced, and ``records`` go. Those of
     ``late`` saves are noted anew.
     """
 
     raced: list[Step] = field(default_factory=list)
-    kept: list[bytes] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)
     out: list[Displaced] = field(default_factory=list)
     records: list[bytes] = field(default_factory=list)
     late: list[Late] = field(default_factory=list)
@@ -137,8 +138,7 @@ def give_back(repository: Repository, displaced: Displaced, returned: Returned) 
             crash_point("displaced: exchanged back")
             returned.out.append(_out(displaced, local))
             return
-    keep(repository, displaced.file, step.path)
-    returned.kept.append(step.path)
+    returned.kept.append(keep(repository, displaced.file, step.path, WRITTEN_LATE))
 
 
 def _out(displaced: Displaced, new: Local) -> Displaced:
@@ -221,5 +221,5 @@ def _put_aside(repository: Repository, record: bytes) -> None:
     """Keep a file of which nothing is known any more."""
     file = record.removesuffix(b".json")
     if os.path.lexists(file):
-        keep(repository, file, os.path.basename(file))
+        keep(repository, file, os.path.basename(file), WRITTEN_LATE)
     os.unlink(record)

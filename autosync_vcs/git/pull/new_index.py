@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 
-from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git.files.kept import keep_content
+from autosync_vcs.driver import Held, HeldKind, Kept
+from autosync_vcs.git.files.kept import STAGED, keep_content
 from autosync_vcs.git.files.look import Signature, signature
 from autosync_vcs.git.files.places import remove
 from autosync_vcs.git.index import index, index_flags
@@ -49,7 +49,7 @@ class NewIndex:
         flags: Flags,
     ) -> None:
         """``flags`` are those of the paths that come; they stay."""
-        self.kept: list[bytes] = []
+        self.kept: list[Kept] = []
         """Paths of which the index held something that nothing else did."""
         self._repository = repository
         self._reader = reader
@@ -220,8 +220,7 @@ class NewIndex:
         while self._staged:
             path, oid = self._staged.popitem()
             content = self._repository.git()("cat-file", "blob", oid).stdout
-            keep_content(self._repository, content, path)
-            self.kept.append(path)
+            self.kept.append(keep_content(self._repository, content, path, STAGED))
 
     def _there(self, paths: frozenset[bytes]) -> frozenset[bytes]:
         """Give those of the paths that still are in the commit that comes."""

@@ -11,9 +11,9 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from autosync_vcs.driver import Conflict
+from autosync_vcs.driver import Conflict, Kept
 from autosync_vcs.git.files import checkout
-from autosync_vcs.git.files.kept import keep
+from autosync_vcs.git.files.kept import IN_THE_WAY, keep
 from autosync_vcs.git.files.look import look_below
 from autosync_vcs.git.files.places import remove
 from autosync_vcs.git.files.verdicts import clean_entries
@@ -35,11 +35,7 @@ class Reconciled:
 
     steps: list[Step]
     conflicts: tuple[Conflict, ...]
-    made_room: list[tuple[bytes, bytes]]
-
-    @property
-    def kept(self) -> list[bytes]:
-        return [path for _, path in self.made_room]
+    made_room: list[Kept]
 
 
 class Racing:
@@ -55,7 +51,7 @@ class Racing:
     def reconcile(self, raced: Collection[Step], in_the_way: InTheWay) -> Reconciled:
         """Merge the local versions of raced paths with their new ones."""
         repository = self._repository
-        made_room: list[tuple[bytes, bytes]] = []
+        made_room: list[Kept] = []
         names = {step.path for step in raced if _is_file(repository, step.path)}
         names |= _blockers(repository, raced, in_the_way, made_room)
         for step in raced:
@@ -98,7 +94,7 @@ def _blockers(
     repository: Repository,
     raced: Iterable[Step],
     in_the_way: InTheWay,
-    made_room: list[tuple[bytes, bytes]],
+    made_room: list[Kept],
 ) -> set[bytes]:
     """Give the files that are where a directory must be; ignored ones make room at once."""
     found = set()
@@ -106,8 +102,7 @@ def _blockers(
         if not _is_file(repository, above):
             continue
         if in_the_way.is_ignored(repository, above):
-            file = keep(repository, os.path.join(repository.top, above), above)
-            made_room.append((file, above))
+            made_room.append(keep(repository, os.path.join(repository.top, above), above, IN_THE_WAY))
         else:
             found.add(above)
     return found

@@ -46,7 +46,7 @@ class Rounds:
                 break
             merged = self._racing.reconcile(raced, known)
             result.conflicts += merged.conflicts
-            result.kept += merged.kept
+            result.kept += merged.made_room
             result.made_room += merged.made_room
             result.dirty |= {step.path for step in (*raced, *merged.steps)}
             forced.note(self._repository, (copy for each in merged.conflicts for copy in each.copies))

@@ -19,9 +19,9 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from autosync_vcs.crash import crash_point
-from autosync_vcs.driver import Held, HeldKind
+from autosync_vcs.driver import Held, HeldKind, Kept
 from autosync_vcs.git.files.checkout import disk_full
-from autosync_vcs.git.files.kept import keep
+from autosync_vcs.git.files.kept import IN_THE_WAY, SAVED_TWICE, keep
 from autosync_vcs.git.files.look import (
     DIRECTORY,
     LARGE_BYTES,
@@ -53,8 +53,8 @@ class SwapRound:
         self.raced: list[Step] = []
         self.placed: dict[bytes, Signature] = {}
         self.displaced: list[Displaced] = []
-        self.kept: list[bytes] = []
-        self.made_room: list[tuple[bytes, bytes]] = []
+        self.kept: list[Kept] = []
+        self.made_room: list[Kept] = []
         self._repository = repository
         self._ready = ready
         self._is_last = is_last
@@ -180,8 +180,8 @@ class SwapRound:
 
     def _keep_staged(self, step: Step, part: bytes) -> None:
         """Two saves came during one swap: the newer has the name, the other is kept."""
-        keep(self._repository, self._ready.file(step, part), step.path)
-        self.kept.append(step.path)
+        file = self._ready.file(step, part)
+        self.kept.append(keep(self._repository, file, step.path, SAVED_TWICE))
 
     def _in_the_way(self, step: Step, parent: int, name: bytes, local: Local) -> bool:
         if local.mode == DIRECTORY:
@@ -189,9 +189,10 @@ class SwapRound:
                 os.rmdir(name, dir_fd=parent)
                 return False
         if step.old is None and local.mode != OTHER and self._belongs_nowhere(step.path):
-            file = keep(self._repository, os.path.join(self._repository.top, step.path), step.path)
-            self.kept.append(step.path)
-            self.made_room.append((file, step.path))
+            file = os.path.join(self._repository.top, step.path)
+            kept = keep(self._repository, file, step.path, IN_THE_WAY)
+            self.kept.append(kept)
+            self.made_room.append(kept)
             return False
         self.raced.append(step)
         return True

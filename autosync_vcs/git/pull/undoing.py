@@ -33,9 +33,9 @@ def undo(repository: Repository, journal: Journal, result: Result) -> None:
                 _undo(repository, number, planned, returned)
             except OSError as error:
                 failures.append(error)
-    for file, path in reversed(result.made_room):
+    for kept in reversed(result.made_room):
         with suppress(OSError):
-            restore(repository, file, path)
+            restore(repository, kept)
     displaced.settle(repository, returned.out)
     if failures:
         raise failures[0]
