@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.merge.conflict_names import NAME_LIMIT_BYTES, conflict_name, is_copy_of, original_name
 from autosync_vcs.git.merge.merge import Merged, merge, merge_commit
+from autosync_vcs.git.plumbing.process import Git
 from autosync_vcs.git.plumbing.repository import Repository
 from tests.helpers.gitbox import git, make_repository
 
@@ -342,6 +344,25 @@ def test_a_name_that_is_taken_gets_a_longer_id(place: Path, repository: Reposito
     found = files(place, both_ways(repository, one, other).tree)
     assert found[f"f.conflict-{EARLY_DAY}-{blob[:8]}"] == "mine\n"
     assert found[f"f.conflict-{EARLY_DAY}-{blob[:12]}"] == "1\n"
+
+
+def test_many_conflicts_start_git_no_more_often_than_one(
+    place: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[int] = []
+    start = Git.start
+
+    def counted(git: Git, *arguments: str) -> subprocess.Popen[bytes]:
+        started[-1] += 1
+        return start(git, *arguments)
+
+    monkeypatch.setattr(Git, "start", counted)
+    for count in (1, 9):
+        base, mine, theirs = ({f"f{n}": f"{what}{n}\n" for n in range(count)} for what in "bmt")
+        one, other = fork(place, {**base}, {**mine}, {**theirs})
+        started.append(0)
+        assert len(merge(repository, one, other).conflicts) == count
+    assert started[0] == started[1]
 
 
 def test_long_names_are_cut_but_not_the_suffix_nor_within_a_letter() -> None:

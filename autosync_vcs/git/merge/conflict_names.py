@@ -9,7 +9,7 @@ import itertools
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from autosync_vcs.driver import Held, HeldKind
@@ -41,12 +41,17 @@ class Claim(NamedTuple):
 
 
 class Names:
-    """Finds names for the versions that lose theirs."""
+    """Finds names for the versions that lose theirs; git is asked once about the first name of each."""
 
-    def __init__(self, git: Git, tree: str, taken: Mapping[bytes, Entry]) -> None:
+    def __init__(
+        self, git: Git, tree: str, taken: Mapping[bytes, Entry], losers: Iterable[tuple[bytes, Claim]]
+    ) -> None:
         self._git = git
         self._tree = tree
         self._taken = taken
+        first = [conflict_name(path, claim.changed_at, claim.entry.oid) for path, claim in losers]
+        found = lookup(git, tree, first)
+        self._known = {name: found.get(name) for name in first}
 
     def find(self, path: bytes, claim: Claim) -> bytes:
         """Give a name that is free, or that holds this very content already."""
@@ -56,12 +61,17 @@ class Names:
                 if self._taken[name] == claim.entry:
                     return name
                 continue
-            there = lookup(self._git, self._tree, [name]).get(name)
+            there = self._there(name)
             if there is None or there == ("blob", claim.entry.oid):
                 return name
         raise Held(
             HeldKind.REPOSITORY, f"there is no free name for a second version of {os.fsdecode(path)}"
         )
+
+    def _there(self, name: bytes) -> tuple[str, str] | None:
+        if name not in self._known:
+            self._known[name] = lookup(self._git, self._tree, [name]).get(name)
+        return self._known[name]
 
 
 def conflict_name(path: bytes, changed_at: int, oid: str, digits: int = DIGITS[0]) -> bytes:

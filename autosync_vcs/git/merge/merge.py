@@ -254,7 +254,7 @@ def _resolved(git: Git, trees: NeutralTrees, one: str, other: str, outcome: _Out
         if lost:
             conflicts[path] = []
             hosts[path] = both_hosts(change[path] for change in changed.values() if path in change)
-    names = Names(git, outcome.tree, result)
+    names = Names(git, outcome.tree, result, losers)
     for path, claim in losers:
         copy = names.find(path, claim)
         result[copy] = claim.entry
