@@ -20,7 +20,7 @@ from autosync_vcs.git.files.dropping import judged
 from autosync_vcs.git.files.kept import keep
 from autosync_vcs.git.files.look import Local, look, look_below
 from autosync_vcs.git.files.places import Places, make
-from autosync_vcs.git.files.swap import directory, exchange, move
+from autosync_vcs.git.files.swap import directory, exchange, move, reached
 from autosync_vcs.git.plumbing.entries import Step
 from autosync_vcs.git.plumbing.repository import Repository
 from autosync_vcs.git.pull.applied import Displaced
@@ -144,7 +144,8 @@ def _let_wait(repository: Repository, displaced: Displaced) -> None:
         record.flush()
         os.fsync(record.fileno())
     os.replace(beside, os.path.join(base, token + b".json"))
-    os.rename(displaced.file, file)
+    with reached(displaced.file) as (near, name):
+        os.rename(name, file, src_dir_fd=near)
 
 
 def _records(repository: Repository) -> Iterator[tuple[bytes, Displaced, float]]:
