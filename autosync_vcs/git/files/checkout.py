@@ -8,12 +8,14 @@ them from there.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.files.inheriting import make_stage
 from autosync_vcs.git.files.places import TRASH, remove
+from autosync_vcs.git.files.swap import directory as opened
 from autosync_vcs.git.files.swap import sync_file_system
 from autosync_vcs.git.plumbing.entries import Entry, lookup
 from autosync_vcs.git.plumbing.neutral import neutral, with_promised
@@ -128,14 +130,14 @@ def sync(directory: bytes, paths: Collection[bytes]) -> None:
     if len(paths) > FEW_FILES:
         sync_file_system(directory)
         return
-    for path in paths:
-        name = os.path.join(directory, path)
-        if not os.path.islink(name):
-            fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+    with opened(directory, b"") as above:
+        for path in paths:
+            if not stat.S_ISLNK(os.lstat(path, dir_fd=above).st_mode):
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=above)
+                try:
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
 
 
 def empty_trash(repository: Repository) -> None:

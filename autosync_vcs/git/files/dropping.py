@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 from autosync_vcs.crash import crash_point
 from autosync_vcs.git.files.look import UNKNOWN, blob_id, file_id
-from autosync_vcs.git.files.swap import is_being_written, is_waited_for
+from autosync_vcs.git.files.swap import is_being_written, is_waited_for, reached
 
 BLIND_WAIT_S = 300.0
 """How long a file waits where the system cannot tell who is writing to it."""
@@ -30,17 +30,23 @@ def judged(file: bytes, expected: str, object_format: str, *, since: float) -> I
     file for writing waits until this ends. What is there no more may go, too.
     """
     try:
-        fd = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with reached(file) as (near, name):
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=near)
     except FileNotFoundError:
         yield True
     except OSError as error:
-        # nobody writes to a link
-        yield error.errno == errno.ELOOP and blob_id(os.readlink(file), object_format) == expected
+        yield error.errno == errno.ELOOP and _holds_link(file, expected, object_format)
     else:
         try:
             yield _may_go(fd, expected, object_format, since)
         finally:
             os.close(fd)
+
+
+def _holds_link(file: bytes, expected: str, object_format: str) -> bool:
+    """Nobody writes to a link."""
+    with reached(file) as (near, name):
+        return blob_id(os.readlink(name, dir_fd=near), object_format) == expected
 
 
 def _may_go(fd: int, expected: str, object_format: str, since: float) -> bool:

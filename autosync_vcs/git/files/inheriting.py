@@ -14,6 +14,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import NamedTuple
 
+from autosync_vcs.git.files.swap import directory as opened
 from autosync_vcs.git.plumbing.paths import parents
 
 _ACCESS = "system.posix_acl_default"
@@ -38,12 +39,13 @@ def make_stage(top: bytes, place: bytes, paths: Collection[bytes]) -> set[bytes]
         return set()
     if legacies[b""] != first:
         _hand_on(place, legacies[b""])
-    for directory in directories:
-        with suppress(FileExistsError):  # a file system that folds names
-            os.mkdir(os.path.join(place, directory))
-        inherited = legacies[os.path.dirname(directory)]
-        if legacies.setdefault(directory, inherited) != inherited:
-            _hand_on(os.path.join(place, directory), legacies[directory])
+    with opened(place, b"") as stage:
+        for directory in directories:
+            with suppress(FileExistsError):  # a file system that folds names
+                os.mkdir(directory, dir_fd=stage)
+            inherited = legacies[os.path.dirname(directory)]
+            if legacies.setdefault(directory, inherited) != inherited:
+                _hand_on(os.path.join(place, directory), legacies[directory])
     return {*directories}
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.files.mounts import mount_points, mounted_at
-from autosync_vcs.git.files.swap import directory
+from autosync_vcs.git.files.swap import directory, reached
 from autosync_vcs.git.plumbing.names import HIDDEN
 from autosync_vcs.git.plumbing.paths import parents
 from autosync_vcs.git.plumbing.repository import Repository
@@ -83,7 +83,8 @@ class Places:
         for way in reversed(ways):
             path = os.path.join(top, way)
             try:
-                seen = os.lstat(path)
+                with reached(path) as (near, name):
+                    seen = os.lstat(name, dir_fd=near)
             except OSError:
                 return
             if not stat.S_ISDIR(seen.st_mode):
@@ -91,7 +92,8 @@ class Places:
             yield path, _Volume(seen.st_dev, mounted_at(self._mounts, path))
 
     def _volume(self, directory: bytes) -> _Volume:
-        return _Volume(os.stat(directory).st_dev, mounted_at(self._mounts, directory))
+        with reached(directory) as (near, name):
+            return _Volume(os.stat(name, dir_fd=near).st_dev, mounted_at(self._mounts, directory))
 
 
 def make(repository: Repository, place: bytes) -> None:

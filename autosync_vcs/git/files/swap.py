@@ -23,6 +23,8 @@ from contextlib import contextmanager, suppress
 _UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)
 _LINUX = sys.platform.startswith("linux")
 _NO_REPLACE, _EXCHANGE = (1, 2) if _LINUX else (4, 2)
+LONGEST = 4095 if _LINUX else 1023
+"""So many bytes at most are one name to the system, however short each of its components."""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -70,12 +72,30 @@ def _exchange_by_link(one: int, one_name: bytes, other: int, other_name: bytes) 
 
 
 @contextmanager
+def reached(path: bytes) -> Iterator[tuple[int | None, bytes]]:
+    """Give how system calls reach an absolute path of any length: from which open directory, by what name.
+
+    A name of the user's that is not too long may become so below a directory of ours.
+    """
+    if len(path) <= LONGEST:
+        yield None, path
+        return
+    slash = path.rindex(b"/", 0, LONGEST)
+    fd = os.open(path[:slash], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield fd, path[slash + 1 :]
+    finally:
+        os.close(fd)
+
+
+@contextmanager
 def directory(top: bytes, path: bytes, *, create: bool = False) -> Iterator[int]:
     """Open the directory ``path`` below ``top``.
 
     Raises ``NotADirectoryError`` where a component is a file or a link, ``FileNotFoundError``.
     """
-    fd = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with reached(top) as (near, name):
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=near)
     try:
         for component in path.split(b"/") if path else ():
             below = _enter(fd, component, create)

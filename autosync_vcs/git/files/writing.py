@@ -122,6 +122,7 @@ class _Files:
         self._repository = repository
         self._reader = reader
         self._place = place
+        self._stage = -1
         self._made: set[bytes] = set()
 
     def write(self, wanted: Mapping[bytes, Entry]) -> dict[bytes, Local]:
@@ -134,7 +135,8 @@ class _Files:
             found[path] = self._write(path, entry, size, content)
 
         try:
-            self._reader.blobs([entry.oid for _, entry in files], take)
+            with directory(self._place, b"") as self._stage:
+                self._reader.blobs([entry.oid for _, entry in files], take)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise checkout.disk_full(self._repository) from None
@@ -144,13 +146,12 @@ class _Files:
     def _write(self, path: bytes, entry: Entry, size: int, content: Iterator[bytes]) -> Local:
         for parent in reversed([*parents(path)]):
             if parent not in self._made:
-                os.mkdir(os.path.join(self._place, parent))
+                os.mkdir(parent, dir_fd=self._stage)
                 self._made.add(parent)
-        name = os.path.join(self._place, path)
         if entry.mode == LINK:
-            os.symlink(b"".join(content), name)
-            return local_of(os.lstat(name), entry.oid, time.time_ns())
-        fd = os.open(name, _NEW, 0o777 if entry.mode == "100755" else 0o666)
+            os.symlink(b"".join(content), path, dir_fd=self._stage)
+            return local_of(os.lstat(path, dir_fd=self._stage), entry.oid, time.time_ns())
+        fd = os.open(path, _NEW, 0o777 if entry.mode == "100755" else 0o666, dir_fd=self._stage)
         try:
             oid = _fill(fd, size, content, self._repository.object_format)
             if oid != entry.oid:

@@ -181,6 +181,9 @@ def unwritable(repository: Repository, error: OSError) -> Held:
     place = _named(repository, error) or os.fsdecode(repository.git_dir)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Held(HeldKind.SPACE, f"no space on the disk of {place}", "make room")
+    if error.errno == errno.ENAMETOOLONG and error.filename:
+        name = os.fsdecode(error.filename)
+        return Held(HeldKind.REPOSITORY, f"{name} is too long a name here", "give it a shorter one")
     return Held(
         HeldKind.REPOSITORY,
         f"{place} cannot be written ({error.strerror})",

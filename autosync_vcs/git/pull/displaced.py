@@ -193,7 +193,6 @@ def _note(name: bytes, displaced: Displaced, since: float) -> None:
         json.dump(fields, record)
         record.flush()
         os.fsync(record.fileno())
-    os.replace(name + b".new", name + b".json")
 
 
 def _records(repository: Repository) -> Iterator[tuple[bytes, Displaced, float]]:

@@ -13,6 +13,7 @@ import sys
 
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.files.places import Places
+from autosync_vcs.git.files.swap import reached
 from autosync_vcs.git.plumbing.repository import Repository
 
 _GET_FLAGS = 0x80006601 | struct.calcsize("l") << 16
@@ -57,15 +58,16 @@ class Obstacles:
     def _check_directory(self, directory: bytes) -> None:
         if directory in self._checked:
             return
-        if not os.access(os.path.join(self._top, directory), os.W_OK | os.X_OK):
-            raise self._held(directory, "cannot be written", "mend its permissions or mount")
+        with reached(os.path.join(self._top, directory)) as (near, name):
+            if not os.access(name, os.W_OK | os.X_OK, dir_fd=near):
+                raise self._held(directory, "cannot be written", "mend its permissions or mount")
         self._check_flags(directory)
         self._checked.add(directory)
 
     def _check_nested(self, directory: bytes) -> None:
         """Let nothing come into a repository inside this one: it would be neither's."""
         while directory and directory not in self._ours:
-            if os.path.lexists(os.path.join(self._top, directory, b".git")) and not self._tracks(directory):
+            if self._mode(os.path.join(directory, b".git")) and not self._tracks(directory):
                 reason = "is a repository of its own, where files of this one are to come"
                 raise self._held(directory, reason, "give it another name")
             self._ours.add(directory)
@@ -82,7 +84,8 @@ class Obstacles:
 
     def _check_flags(self, path: bytes) -> None:
         try:
-            fd = os.open(os.path.join(self._top, path), _OPEN)
+            with reached(os.path.join(self._top, path)) as (near, name):
+                fd = os.open(name, _OPEN, dir_fd=near)
         except PermissionError:
             if self._is_real(path):
                 return  # nobody need list it
@@ -97,7 +100,8 @@ class Obstacles:
 
     def _mode(self, path: bytes) -> int:
         try:
-            return os.lstat(os.path.join(self._top, path)).st_mode
+            with reached(os.path.join(self._top, path)) as (near, name):
+                return os.lstat(name, dir_fd=near).st_mode
         except OSError:
             return 0
 
