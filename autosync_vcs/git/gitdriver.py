@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
-from autosync_common.errors import UserError
+from autosync_common.errors import TemporaryError, UserError
 from autosync_common.messages import Change
 from autosync_common.paths import runtime_directory
 from autosync_common.settings import VcsConfig
@@ -62,7 +62,8 @@ class GitDriver:
         """``host`` is the name that this host has in commits.
 
         ``connections`` gives the private directory where connections of ssh are kept. Raises ``UserError``
-        where the repository cannot be used, ``TemporaryError`` while another autosync has it.
+        where the repository cannot be used, ``TemporaryError`` where that passes, as while another autosync
+        has it.
         """
         self.repository = discover(path)
         self._config = config
@@ -92,12 +93,16 @@ class GitDriver:
         """What the remote had when we last looked, where our branch has more than that."""
         self._lock = Lock(self.repository)
         try:
-            with contextlib.suppress(Held):  # told again by whatever is asked of us next
-                self._remote.get()
             with self._explained():
+                with contextlib.suppress(Held):  # told again by whatever is asked of us next
+                    self._remote.get()
                 self._identity = identity(self.repository, head(self.repository).id)
                 self._copies = Copies(self.repository)
                 self._distances = Distances(self.repository, self._reader)
+        except Held as held:
+            self._lock.release()
+            error = UserError if held.kind is HeldKind.REPOSITORY else TemporaryError
+            raise error(path, held.reason, held.remedy) from None
         except BaseException:
             self._lock.release()
             raise
