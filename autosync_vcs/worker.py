@@ -305,7 +305,10 @@ class Worker:
         self.post(events.PushEnded())
 
     def _local_failed(self, error: Exception) -> None:
+        begins = self.state.held is None
         self.post(events.LocalHeld(self._as_held(error)))
+        if begins and self._driver is not None:  # a look whether it is over puts nothing off
+            self._keep_house_later(self._driver)
 
     def _network_failed(self, error: Exception) -> None:
         if isinstance(error, Rejected):
@@ -393,12 +396,15 @@ class Worker:
     def _keep_house(self) -> None:
         """Let the driver prepare for the next change, and do its housekeeping after a while without any."""
         driver = self._opened
+        self._keep_house_later(driver)
+        if not self.state.dirty:
+            self._local.do(driver.prepare, _nothing, _nothing)
+
+    def _keep_house_later(self, driver: Driver) -> None:
         self._house.cancel()
         self._house = self._stage.loop.call_later(
             HOUSEKEEPING_AFTER_S, lambda: self._local.do(driver.idle, _nothing, _nothing)
         )
-        if not self.state.dirty:
-            self._local.do(driver.prepare, _nothing, _nothing)
 
     def _pause_mark(self) -> Path:
         return Path(os.fsdecode(self._opened.state_dir)) / "paused"

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
-from autosync_common.errors import UserError
+from autosync_common.errors import TemporaryError, UserError
 from autosync_common.messages import Change
 from autosync_common.paths import runtime_directory
 from autosync_common.settings import VcsConfig
@@ -43,9 +43,8 @@ from autosync_vcs.git.plumbing.trouble import held_by, held_by_helper
 from autosync_vcs.git.pull import forced, incoming
 from autosync_vcs.git.pull.apply import Apply
 from autosync_vcs.git.pull.journal import Journal
+from autosync_vcs.git.remote.current_remote import CurrentRemote
 from autosync_vcs.git.remote.keep_files import release_dead
-from autosync_vcs.git.remote.remote import Remote
-from autosync_vcs.git.remote.remote_branch import choose
 from autosync_vcs.git.remote.sharing import Sharing
 from autosync_vcs.git.upkeep import Upkeep
 
@@ -64,12 +63,12 @@ class GitDriver:
         """``host`` is the name that this host has in commits.
 
         ``connections`` gives the private directory where connections of ssh are kept. Raises ``UserError``
-        where the repository cannot be used, ``TemporaryError`` while another autosync has it.
+        where the repository cannot be used, ``TemporaryError`` where that passes, as while another autosync
+        has it.
         """
         self.repository = discover(path)
         self._config = config
         self._host = host
-        self._connections = connections or _connections
         self._ignored = Ignored(config.ignorepath, editor_files=config.ignore_editor_files)
         self._snapshots = Snapshots(
             self.repository,
@@ -83,18 +82,28 @@ class GitDriver:
         self._reader = Reader(self.repository)
         self._applying = Apply(self.repository, self._reader, self._host, self._snapshots.knows_plain)
         self._upkeep = Upkeep(self.repository)
-        self._remote: Remote | None = None
+        self._remote = CurrentRemote(
+            self.repository,
+            lambda: self._sharing.branch,
+            config.remote,
+            reader=self._reader,
+            connections=connections or _connections,
+        )
         self._adopt: str | None = None
         self._included: str | None = None
         """What the remote had when we last looked, where our branch has more than that."""
         self._lock = Lock(self.repository)
         try:
-            with contextlib.suppress(Held):  # told again by whatever is asked of us next
-                self._find_remote()
             with self._explained():
+                with contextlib.suppress(Held):  # told again by whatever is asked of us next
+                    self._remote.get()
                 self._identity = identity(self.repository, head(self.repository).id)
                 self._copies = Copies(self.repository)
                 self._distances = Distances(self.repository, self._reader)
+        except Held as held:
+            self._lock.release()
+            error = UserError if held.kind is HeldKind.REPOSITORY else TemporaryError
+            raise error(path, held.reason, held.remedy) from None
         except BaseException:
             self._lock.release()
             raise
@@ -115,7 +124,7 @@ class GitDriver:
 
     def standing(self) -> Standing:
         with self._explained():
-            remote = self._find_remote()
+            remote = self._remote.get()
             tip, theirs = self._tip(), remote.known() if remote else None
             ahead, behind = self._distances.between(tip, theirs) if remote else (None, None)
             return Standing(
@@ -135,7 +144,7 @@ class GitDriver:
     def plan(self) -> Plan:
         with self._explained():
             standing = self.standing()
-            remote = self._find_remote()
+            remote = self._remote.last
             known = (standing.head, remote.known() if remote else None)
             return plan(
                 self.repository,
@@ -192,7 +201,7 @@ class GitDriver:
 
     def integrate(self) -> Integrated:
         with self._explained():
-            remote = self._find_remote()
+            remote = self._remote.last  # the network half may be using it
             self._ready()
             landed = self._snapshots.land()
             if self._adopt is not None and remote is not None:
@@ -211,7 +220,7 @@ class GitDriver:
 
     def fetch(self) -> str | None:
         with self._explained():
-            remote = self._find_remote()
+            remote = self._remote.get()
             if remote is None:
                 return None
             self._sharing.note_shared_before(remote)
@@ -225,9 +234,11 @@ class GitDriver:
 
     def push(self) -> str | None:
         with self._explained():
-            remote, revision = self._find_remote(), self._tip()
+            remote, revision = self._remote.get(), self._tip()
             if remote is None or revision is None:
                 return None
+            if remote.is_new:
+                raise Rejected("the hub is another one now, and was not asked yet")
             known = remote.known()
             if known is None and not self._sharing.is_shared and self.fetch() is not None:
                 raise Rejected("the hub has commits that were not fetched yet")
@@ -244,7 +255,7 @@ class GitDriver:
 
     def expect_push(self) -> None:
         with self._explained():
-            remote = self._find_remote()
+            remote = self._remote.get()
             if remote is not None:
                 remote.expect_push()
 
@@ -254,8 +265,8 @@ class GitDriver:
         with self._explained():
             self._snapshots.warm_up()
             self._applying.warm_up()
-            if self._remote is not None:
-                self._remote.warm_up()
+            if self._remote.last is not None:
+                self._remote.last.warm_up()
 
     def idle(self) -> None:
         with self._explained():
@@ -266,9 +277,7 @@ class GitDriver:
 
     def close(self) -> None:
         """End all that is under way; from any thread."""
-        if self._remote is not None:
-            self._remote.stop()
-            self._remote.hang_up()
+        self._remote.stop()
         self._upkeep.close()
         self._snapshots.close()
         self._end_helpers()
@@ -279,22 +288,11 @@ class GitDriver:
     def _end_helpers(self) -> None:
         self._applying.close()
         self._reader.close()
-        if self._remote is not None:
-            self._remote.rest()
+        self._remote.rest()
 
     def _tip(self) -> str | None:
         """Give the newest commit of the branch, whether the branch says so already or not."""
         return self._snapshots.tip(self._sharing.ref) or self._sharing.tip()
-
-    def _find_remote(self) -> Remote | None:
-        """Give the remote; one that is configured while we run is found too."""
-        if self._remote is None:
-            synced = choose(self.repository, self._sharing.branch, self._config.remote)
-            if synced is not None:
-                self._remote = Remote(
-                    self.repository, synced, runtime_directory=self._connections(), reader=self._reader
-                )
-        return self._remote
 
     def _brought_to(self, before: str | None, theirs: str) -> Integrated:
         """Bring the working copy to a commit that has both histories."""

@@ -111,6 +111,16 @@ def closed_descriptor(host: Host) -> list[str]:
     return ["--ready-fd=77"]
 
 
+def broken_git_configuration(host: Host) -> list[str]:
+    (host.home / ".gitconfig").write_text("[user\n")
+    return []
+
+
+def wrong_refspec(host: Host) -> list[str]:
+    host.git("config", "--add", "remote.origin.fetch", "a:b:c")
+    return []
+
+
 def open_runtime(host: Host) -> list[str]:
     (host.runtime / "autosync").mkdir(mode=0o755)
     (host.runtime / "autosync").chmod(0o755)
@@ -139,6 +149,8 @@ WRONG: tuple[tuple[Callable[[Host], list[str]], str], ...] = (
     (misspelt_option, "did you mean --yes"),
     (no_number, "--ready-fd=soon"),
     (closed_descriptor, "--ready-fd=77"),
+    (broken_git_configuration, "bad config line 1"),
+    (wrong_refspec, "invalid refspec 'a:b:c'"),
     (open_runtime, "chmod 700"),
 )
 
@@ -147,7 +159,8 @@ WRONG: tuple[tuple[Callable[[Host], list[str]], str], ...] = (
 def test_a_start_that_cannot_work_is_one_line_and_status_100(
     anna: Host, wrong: Callable[[Host], list[str]], said: str
 ) -> None:
-    before = anna.head()
+    branch = anna.files / ".git/refs/heads/main"
+    before = branch.read_text()
     answer = anna.autosync(*wrong(anna), timeout_s=60.0)
     words = [line for line in answer.stderr.splitlines() if "first synchronisation" not in line]
     assert answer.returncode == PERMANENT, answer
@@ -156,7 +169,7 @@ def test_a_start_that_cannot_work_is_one_line_and_status_100(
     assert "internal error" not in answer.stderr
     assert words[0].startswith("autosync")
     assert len(words) == 1 or words[0].endswith("(1 more below)")
-    assert anna.head() == before
+    assert branch.read_text() == before
     assert not list(Path(anna.files).glob("**/*.new"))
 
 

@@ -1,15 +1,35 @@
-"""The remote of a clone, as the driver has it."""
+"""The remote of a clone, as the driver has it, and what is seen of pushes there."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from autosync_vcs.git.plumbing.repository import discover
 from autosync_vcs.git.remote.remote import Remote
 from autosync_vcs.git.remote.remote_branch import RemoteBranch
+from tests.helpers.gitbox import git
 
 
 def remote_of(work: Path, runtime: Path | None = None) -> Remote:
     """Give the branch ``main`` of ``origin``; ``runtime`` is where ssh's connections are kept."""
     directory = str(runtime) if runtime else None
     return Remote(discover(str(work)), RemoteBranch("origin", "main"), runtime_directory=directory)
+
+
+def was_direct(work: Path) -> bool:
+    """Tell by the reflog which way the tracking reference was moved."""
+    return "autosync: pushed" in git(work, "reflog", "-1", "refs/remotes/origin/main")
+
+
+def receivers(hub: Path) -> list[int]:
+    """Give the processes that receive for a hub."""
+    found = []
+    for one in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (one / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"receive-pack" in words and os.fsencode(hub) in words:
+            found.append(int(one.name))
+    return found

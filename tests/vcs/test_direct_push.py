@@ -11,13 +11,8 @@ import pytest
 from autosync_vcs.driver import Held, HeldKind, Rejected
 from autosync_vcs.git.remote.connection import SshTarget, ssh_target
 from tests.helpers.gitbox import clone, commit, git, head, make_pair, try_git
-from tests.helpers.remotes import remote_of
+from tests.helpers.remotes import receivers, remote_of, was_direct
 from tests.helpers.waiting import eventually
-
-
-def was_direct(work: Path) -> bool:
-    """Tell by the reflog which way the tracking reference was moved."""
-    return "autosync: pushed" in git(work, "reflog", "-1", "refs/remotes/origin/main")
 
 
 def install_hook(repository: Path, name: str, script: str) -> None:
@@ -25,19 +20,6 @@ def install_hook(repository: Path, name: str, script: str) -> None:
     hook.parent.mkdir(exist_ok=True)
     hook.write_text(f"#!/bin/sh\n{script}\n")
     hook.chmod(0o755)
-
-
-def receivers(hub: Path) -> list[int]:
-    """Give the processes that receive for a hub."""
-    found = []
-    for one in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (one / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"receive-pack" in words and os.fsencode(hub) in words:
-            found.append(int(one.name))
-    return found
 
 
 def test_commits_arrive_over_the_connection_that_waited(tmp_path: Path) -> None:

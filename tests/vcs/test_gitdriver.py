@@ -191,6 +191,37 @@ def test_of_several_remotes_none_is_taken_unasked(opened: Open, tmp_path: Path) 
     assert opened(work, remote="two").standing().url == "x:z"
 
 
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ('[remote "origin"]\n\tfetch = a:b:c\n', "invalid refspec 'a:b:c'"),
+        ('[branch "main"]\n\tremote\n', "bad config variable 'branch.main.remote' in file"),
+        (
+            "[core]\n\tbigFileThreshold = much\n",
+            "bad numeric config value 'much' for 'core.bigfilethreshold'",
+        ),
+    ],
+)
+def test_a_configuration_that_git_does_not_take_is_told_with_what_is_wrong(
+    opened: Open, tmp_path: Path, lines: str, words: str
+) -> None:
+    _, work, _ = make_pair(tmp_path)
+    driver = opened(work)
+    file = work / ".git/config"
+    good = file.read_text()
+    file.write_text(good + lines)
+    with pytest.raises(Held) as held:
+        driver.fetch()
+    driver.close()
+    assert held.value.kind is HeldKind.REPOSITORY
+    assert words in held.value.reason
+    with pytest.raises(UserError) as error:
+        opened(work)
+    assert words in error.value.reason
+    file.write_text(good)
+    assert opened(work).fetch() is not None
+
+
 def test_a_remote_that_is_added_later_is_found(opened: Open, tmp_path: Path) -> None:
     work = make_repository(tmp_path / "work", {"a": "1\n"})
     driver = opened(work)
@@ -447,7 +478,7 @@ def test_a_driver_that_could_not_be_opened_leaves_no_lock(opened: Open, tmp_path
     work = make_repository(tmp_path / "work", {"a": "1\n"})
     before = head(work)
     (work / ".git/refs/heads/main").write_bytes(b"")
-    with pytest.raises(Held):
+    with pytest.raises(UserError, match="refs/heads/main is damaged"):
         opened(work)
     (work / ".git/refs/heads/main").write_text(before + "\n")
     opened(work)

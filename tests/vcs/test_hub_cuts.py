@@ -78,8 +78,9 @@ class World:
         self.line.heal()
 
     def forget_connection(self) -> None:
-        assert self.driver._remote is not None
-        self.driver._remote.hang_up()
+        remote = self.driver._remote.last
+        assert remote is not None
+        remote.hang_up()
 
     def nothing_is_left(self) -> bool:
         """Tell whether no lock and no half pack lies about; the hub's quarantine is git's own affair."""

@@ -111,6 +111,18 @@ def test_an_old_git_is_told_in_the_words_of_the_manual(work: Path, monkeypatch: 
     )
 
 
+def test_a_configuration_of_the_users_that_git_cannot_read_is_told(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = work.parent / "gitconfig"
+    file.write_text("[user\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(file))
+    assert refusal(work) == (
+        f"git: does not work as it is configured (bad config line 1 in file {file}); "
+        "mend it until `git version` works"
+    )
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
 def test_a_repository_of_somebody_else_names_the_command(work: Path) -> None:
     os.chown(work, 12345, 12345)

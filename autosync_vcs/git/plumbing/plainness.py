@@ -6,14 +6,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from autosync_vcs.git.plumbing.attributes import Attributes, state_of
+from autosync_vcs.git.plumbing.attributes import Attributes
+from autosync_vcs.git.plumbing.configuration import INCLUDED, are_as_then, included_files
 from autosync_vcs.git.plumbing.names import is_reserved
 from autosync_vcs.git.plumbing.process import Git
 from autosync_vcs.git.plumbing.repository import Repository
 
 _SWITCHES = r"^core\.(filemode|symlinks|ignorecase|precomposeunicode|sparsecheckout)$"
-_INCLUDED = r"^include(if\..*)?\.path$"
-_OTHERS = rf"^core\.(autocrlf|attributesfile)$|{_INCLUDED}"
+_OTHERS = rf"^core\.(autocrlf|attributesfile)$|{INCLUDED}"
 _SURELY_OFF = (b"false", b"no", b"off", b"0")
 _PLAIN = (b".gitignore", b".gitattributes", b".gitkeep")
 
@@ -62,9 +62,7 @@ class Settings:
     @property
     def keeps(self) -> bool:
         """Tell whether all this is still so, where no file of ``configuration_state`` has changed."""
-        return not self.follows_branch and all(
-            state_of(path) == known for path, known in self.included.items()
-        )
+        return not self.follows_branch and are_as_then(self.included)
 
 
 def check_plain(path: bytes, view: View) -> None:
@@ -109,7 +107,7 @@ def asked_settings(repository: Repository) -> Settings:
         attributes=Attributes(
             repository, _attributes_file(git) if "core.attributesfile" in others else None
         ),
-        included=_included(git) if any(name.startswith("include") for name in others) else {},
+        included=included_files(git) if any(name.startswith("include") for name in others) else {},
         follows_branch=any(name.startswith("includeif.onbranch:") for name in others),
     )
 
@@ -118,19 +116,6 @@ def _asked(git: Git, pattern: str, *options: str) -> dict[str, bytes]:
     asked = git("config", "-z", *options, "--get-regexp", pattern, allow=(0, 1)).stdout
     lines = (line.partition(b"\n") for line in asked.split(b"\0")[:-1])
     return {name.decode("utf-8", "replace"): value for name, _, value in lines}
-
-
-def _included(git: Git) -> dict[bytes, object]:
-    """Give the files that are named by include.path, or could be, from wherever, as they are now."""
-    asked = git("config", "-z", "--show-origin", "--get-regexp", _INCLUDED, allow=(0, 1))
-    fields = asked.stdout.split(b"\0")[:-1]
-    found: dict[bytes, object] = {}
-    for origin, line in zip(fields[::2], fields[1::2], strict=True):
-        named = os.path.expanduser(line.partition(b"\n")[2])
-        beside = os.path.dirname(origin.removeprefix(b"file:"))
-        path = os.path.join(git.directory, beside, named)
-        found[path] = state_of(path)
-    return found
 
 
 def _attributes_file(git: Git) -> bytes:

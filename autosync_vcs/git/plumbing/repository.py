@@ -125,6 +125,12 @@ def _git_version() -> str | None:
         return Git("/").line("version").split()[2]
     except FileNotFoundError:
         return None
+    except GitFailed as failure:  # it reads the configuration of the user and the system
+        raise UserError(
+            "git",
+            f"does not work as it is configured ({failure.reason})",
+            "mend it until `git version` works",
+        ) from None
 
 
 def check_settings(repository: Repository) -> None:

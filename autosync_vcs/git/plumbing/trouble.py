@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.plumbing.process import GitFailed
@@ -11,6 +12,7 @@ from autosync_vcs.git.plumbing.words import plain
 
 _NO_SPACE = ("No space left", "Disk quota exceeded", "Out of diskspace")
 _FULL_BYTES = 1 << 18
+_MISCONFIGURED = re.compile(r"^fatal: (?:bad .*config|invalid refspec)", re.MULTILINE)
 
 
 def is_general(failure: GitFailed) -> bool:
@@ -39,6 +41,12 @@ def held_by(repository: Repository, failure: GitFailed) -> Held:
     words, place = failure.stderr, os.fsdecode(repository.git_dir)
     if lacks_space(repository, words):
         return no_space(repository)
+    if _MISCONFIGURED.search(words):
+        return Held(
+            HeldKind.REPOSITORY,
+            f"git does not work as it is configured ({failure.reason})",
+            "mend it until `git remote -v` there works",
+        )
     if "index file" in words or "bad signature" in words or "bad index" in words:
         return Held(
             HeldKind.REPOSITORY,

@@ -9,10 +9,8 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable
 from typing import NamedTuple
 
-from autosync_vcs.git.plumbing.configuration import WhileConfigured
 from autosync_vcs.git.plumbing.mover import Mover
 from autosync_vcs.git.plumbing.objects import HelperDied
 from autosync_vcs.git.plumbing.process import NO_INDEX, GitFailed
@@ -40,18 +38,14 @@ class _Ways(NamedTuple):
 class Fetching:
     """Fetches from one remote. Not for two threads at once, except ``warm_up``, ``rest`` and ``stop``."""
 
-    def __init__(
-        self, repository: Repository, transport: Transport, reader: Reader, on_change: Callable[[], None]
-    ) -> None:
-        """``on_change`` is called where something else is configured, or may be."""
+    def __init__(self, repository: Repository, transport: Transport, reader: Reader) -> None:
         self._repository = repository
         self._transport = transport
         self._reader = reader
-        self._on_change = on_change
         self._mover = Mover(repository, "autosync: fetched")
         self._proof = lean.Proof(repository, reader)
         self._half_packs = HalfPacks(repository)
-        self._suitable = WhileConfigured(repository, self._find_ways)
+        self._ways: _Ways | None = None
 
     def fetch(self, branch: RemoteBranch) -> str | None:
         """Bring the branch here; give its commit, None where the remote has no such branch."""
@@ -75,24 +69,22 @@ class Fetching:
             self._proof.warm_up()
 
     def rest(self) -> None:
-        """End the helpers; they come back when they are needed, and what is configured is asked again."""
+        """End the helpers; they come back when they are needed."""
         self._mover.close()
         self._proof.close()
-        self._suitable.forget()
 
     def stop(self) -> None:
         """End a fetch that is not the transport's, from another thread."""
-        ways = self._suitable.last
+        ways = self._ways
         if ways is not None and ways.direct is not None:
             ways.direct.stop()
 
     def _suitable_ways(self) -> _Ways:
-        ways = self._suitable.get(self._transport.fetch_target)
+        ways = self._ways = self._ways or self._find_ways()
         self._transport.after_sleep()
         return ways
 
     def _find_ways(self) -> _Ways:
-        self._on_change()
         target = self._transport.fetch_target
         if not lean.suits(self._repository, target.place):
             return _Ways(lean=False, direct=None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 
-from autosync_vcs.git.plumbing.configuration import WhileConfigured
 from autosync_vcs.git.plumbing.distances import Distances
 from autosync_vcs.git.plumbing.mover import Mover
 from autosync_vcs.git.plumbing.process import NO_INDEX, GitFailed
@@ -28,7 +27,9 @@ class Pushing:
         self._transport = transport
         self._mover = Mover(repository, "autosync: pushed")
         self._distances = Distances(repository, reader)
-        self._direct = WhileConfigured(repository, self._find_direct)
+        self._direct: DirectPush | None = None
+        self._has_looked = False
+        """Whether it is known if there is a direct way."""
         self._locked = 0
         self._hook = repository.git().line(
             "rev-parse", "--path-format=absolute", "--git-path", "hooks/pre-push"
@@ -55,26 +56,19 @@ class Pushing:
 
     def warm_up(self) -> None:
         """Start what the next push would have to wait for."""
-        if self._direct.last is not None:
+        if self._direct is not None:
             self._mover.warm_up()
 
     def rest(self) -> None:
-        """End the helpers; they come back when they are needed, and what is configured is asked again."""
+        """End the helpers, and a connection that only waits; they come back when they are needed."""
         self._mover.close()
-        self.rest_connection()
-        self._direct.forget()
-
-    def rest_connection(self) -> None:
-        """Close a connection that only waits."""
-        direct = self._direct.last
-        if direct is not None:
-            direct.rest()
+        if self._direct is not None:
+            self._direct.rest()
 
     def stop(self) -> None:
         """End a push that is not the transport's, from another thread."""
-        direct = self._direct.last
-        if direct is not None:
-            direct.stop()
+        if self._direct is not None:
+            self._direct.stop()
 
     def _push_directly(self, revision: str, branch: RemoteBranch) -> bool:
         """Push over the connection that waits; False where git must do it."""
@@ -102,12 +96,13 @@ class Pushing:
         """Give the quicker way to push, where it suits now."""
         if self._transport.is_stopped or self._is_hooked():
             return None
-        direct = self._direct.get(self._transport.push_target, self._transport.push_urls)
+        if not self._has_looked:
+            self._direct = self._find_direct()
+            self._has_looked = True
         self._transport.after_sleep()
-        return direct
+        return self._direct
 
     def _find_direct(self) -> DirectPush | None:
-        self.rest_connection()
         target = self._transport.push_target
         if not direct_push.suits(self._repository, target, self._transport.push_urls):
             return None

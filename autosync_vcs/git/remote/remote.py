@@ -16,7 +16,10 @@ from autosync_vcs.git.remote.transport import Transport
 
 
 class Remote:
-    """One branch of one remote. Not for two threads at once, except ``warm_up``, ``rest`` and ``stop``."""
+    """One branch of one remote, as it was configured when this was made; see ``CurrentRemote``.
+
+    Not for two threads at once, except ``warm_up``, ``rest`` and ``stop``.
+    """
 
     def __init__(
         self,
@@ -28,16 +31,28 @@ class Remote:
     ) -> None:
         """``runtime_directory`` is where ssh's connections are kept; without it each call has its own."""
         self.name, self.branch = synced
+        self.is_new = False
+        """Whether it was not heard of yet, so that what is known may be of another hub at its place."""
         self._repository = repository
         self._transport = Transport(repository, self.name, runtime_directory)
         reader = reader or Reader(repository)
         self._pushing = Pushing(repository, self._transport, reader)
-        self._fetching = Fetching(repository, self._transport, reader, self._pushing.rest_connection)
+        self._fetching = Fetching(repository, self._transport, reader)
 
     @property
     def url(self) -> str:
         """Where pushes go, as it may be shown."""
         return self._transport.push_target.place.url
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Where fetches come from and where pushes go; they may hold what is not to be shown."""
+        return self._transport.urls
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether what is configured is to be read anew, for the last fetch or push has failed."""
+        return self._transport.has_failed
 
     def known(self) -> str | None:
         """Give what the remote's branch was when we last heard of it."""
@@ -48,7 +63,9 @@ class Remote:
 
         What arrives is checked object by object before any reference moves.
         """
-        return self._fetching.fetch(self._synced)
+        found = self._fetching.fetch(self._synced)
+        self.is_new = False
+        return found
 
     def fetch_other(self, branch: str) -> str | None:
         """Go over to another branch of the same remote, and fetch that."""
@@ -64,7 +81,8 @@ class Remote:
 
     def expect_push(self) -> None:
         """Open a connection for a push that is likely to come soon."""
-        self._pushing.expect(self._synced)
+        if not self.is_new:
+            self._pushing.expect(self._synced)
 
     def advertised(self) -> Advertised:
         """Ask for the remote's branches."""
@@ -76,9 +94,14 @@ class Remote:
         self._pushing.warm_up()
 
     def rest(self) -> None:
-        """End the helpers; they come back when they are needed, and what is configured is asked again."""
+        """End the helpers, and what only waits; they come back when they are needed."""
         self._fetching.rest()
         self._pushing.rest()
+
+    def retire(self) -> None:
+        """Leave nothing behind for what is made in its place."""
+        self.rest()
+        self._transport.after_sleep()
 
     def hang_up(self) -> None:
         """End kept connections."""

@@ -135,7 +135,7 @@ class Sharing:
             git("branch", "-m", self.branch, other)
         git("config", f"branch.{other}.remote", remote.name)
         git("config", f"branch.{other}.merge", f"refs/heads/{other}")
-        self._branch = other
+        self._branch = remote.branch = other
 
     def _is_known_history(self, remote: Remote, ours: str, other: str) -> bool:
         known = resolve(self._repository, f"refs/remotes/{remote.name}/{other}")

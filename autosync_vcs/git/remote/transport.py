@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 
@@ -15,21 +14,38 @@ from autosync_vcs.git.remote.ssh import Ssh
 
 
 class Transport:
-    """The way to one remote. Not for two threads at once, except ``stop``."""
+    """The way to one remote, as it was configured then. Not for two threads at once, except ``stop``."""
 
     def __init__(self, repository: Repository, remote: str, runtime_directory: str | None) -> None:
         """``runtime_directory`` is where ssh's connections are kept; without it each call has its own."""
         self.remote = remote
         self.is_stopped = False
-        self._repository = repository
-        self._runtime_directory = runtime_directory
+        self.has_failed = False
+        """Whether it failed last: the user may have mended that anywhere in the configuration."""
         self._process: subprocess.Popen[bytes] | None = None
-        self._connect()
+        git = repository.git()
+        self._fetch_url = git.line("remote", "get-url", remote)
+        self._fetch_place = refusals.place(self._fetch_url)
+        self.push_urls = git.line("remote", "get-url", "--push", "--all", remote).split("\n")
+        self._push_place = refusals.place(self.push_urls[0])
+        self._ssh: Ssh | None = None
+        environment: dict[str, str] = {}
+        if "ssh" in (self._fetch_place.kind, self._push_place.kind):
+            at = self._push_place if self._push_place.kind == "ssh" else self._fetch_place
+            self._ssh = Ssh(git, at, runtime_directory)
+            if self._ssh.command is not None:
+                environment["GIT_SSH_COMMAND"] = self._ssh.command
+        self._git = git.varied(settings=acceptance.SETTINGS, environment=environment)
 
     @property
     def git(self) -> Git:
         """git for what talks to the remote."""
         return self._git
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """All of them, as they are configured: they may hold what is not to be shown."""
+        return (self._fetch_url, *self.push_urls)
 
     @property
     def fetch_target(self) -> Target:
@@ -80,7 +96,7 @@ class Transport:
             stop(process)
 
     def fetch_failure(self, failure: GitFailed) -> Exception:
-        """Tell what it means that git could not read from the remote, and be ready for another try."""
+        """Tell what it means that git could not read from the remote."""
         at = self._fetch_place
         return self._explained(refusals.of_failure(failure.stderr, at), at)
 
@@ -99,26 +115,8 @@ class Transport:
             meaning = self._ssh.explain(meaning)
         if isinstance(meaning, Offline):
             self.hang_up()  # a kept connection may be dead without noticing
-        if not isinstance(meaning, Rejected):
-            with contextlib.suppress(GitFailed):
-                self._connect()
+        self.has_failed = not isinstance(meaning, Rejected)
         return meaning
-
-    def _connect(self) -> None:
-        """Read where the remote is; the user may have changed it."""
-        git = self._repository.git()
-        self._fetch_url = git.line("remote", "get-url", self.remote)
-        self._fetch_place = refusals.place(self._fetch_url)
-        self.push_urls = git.line("remote", "get-url", "--push", "--all", self.remote).split("\n")
-        self._push_place = refusals.place(self.push_urls[0])
-        self._ssh: Ssh | None = None
-        environment: dict[str, str] = {}
-        if "ssh" in (self._fetch_place.kind, self._push_place.kind):
-            at = self._push_place if self._push_place.kind == "ssh" else self._fetch_place
-            self._ssh = Ssh(git, at, self._runtime_directory)
-            if self._ssh.command is not None:
-                environment["GIT_SSH_COMMAND"] = self._ssh.command
-        self._git = git.varied(settings=acceptance.SETTINGS, environment=environment)
 
     def _ssh_command(self) -> str | None:
         return self._ssh.command if self._ssh else None
