@@ -229,7 +229,8 @@ class GitDriver:
                 other = self._sharing.other_branch(remote)
                 if other is not None:
                     found = remote.fetch_other(other)
-                    self._adopt = other if found is not None else None
+                    if found is not None:
+                        remote.branch = self._adopt = other
             return found
 
     def push(self) -> str | None:

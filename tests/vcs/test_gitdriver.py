@@ -163,6 +163,23 @@ def test_a_branch_with_another_history_is_not_put_beside_the_hubs_unasked(
     assert held.value.kind is HeldKind.UNRELATED
 
 
+def test_a_fetch_that_fails_makes_the_hubs_branch_not_ours(
+    opened: Open, trunk: Path, tmp_path: Path
+) -> None:
+    work = make_new(trunk, tmp_path / "work")
+    commit(work, {"b": "2\n"})
+    oid = git(trunk, "rev-parse", "trunk:a")
+    blob = trunk / "objects" / oid[:2] / oid[2:]
+    blob.rename(tmp_path / "away")
+    driver = opened(work)
+    with pytest.raises((Held, Offline)):
+        driver.fetch()
+    (tmp_path / "away").rename(blob)
+    with pytest.raises(Held) as held:
+        driver.fetch()
+    assert held.value.kind is HeldKind.UNRELATED
+
+
 def test_a_configured_branch_is_made_at_the_hub_whatever_it_has(
     opened: Open, trunk: Path, tmp_path: Path
 ) -> None:

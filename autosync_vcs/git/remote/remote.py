@@ -68,9 +68,8 @@ class Remote:
         return found
 
     def fetch_other(self, branch: str) -> str | None:
-        """Go over to another branch of the same remote, and fetch that."""
-        self.branch = branch
-        return self.fetch()
+        """Bring another branch of the same remote here."""
+        return self._fetching.fetch(RemoteBranch(self.name, branch))
 
     def push(self, revision: str) -> None:
         """Give the remote's branch this commit; runs the user's pre-push hook.

@@ -127,7 +127,9 @@ class Sharing:
         git = self._repository.git()
         if resolve(self._repository, f"refs/heads/{other}") is not None:
             raise Held(
-                HeldKind.BRANCH, f"the hub's branch is {other}, not {self.branch}", f"git switch {other}"
+                HeldKind.BRANCH,
+                f"the hub's branch is {plain(other)}, not {self.branch}",
+                f"git switch {shlex.quote(plain(other))}",
             )
         if self.tip() is None:
             git("symbolic-ref", "HEAD", f"refs/heads/{other}")
@@ -140,9 +142,7 @@ class Sharing:
     def _is_known_history(self, remote: Remote, ours: str, other: str) -> bool:
         known = resolve(self._repository, f"refs/remotes/{remote.name}/{other}")
         if known is None:
-            branch = remote.branch
             known = remote.fetch_other(other)
-            remote.branch = branch
         return known is not None and self._are_related(ours, known)
 
     def _are_related(self, one: str, other: str) -> bool:
