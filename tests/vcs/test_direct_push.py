@@ -177,6 +177,22 @@ def test_a_hook_of_the_user_is_run(tmp_path: Path) -> None:
     assert head(hub, "main") == revision
 
 
+@pytest.mark.parametrize("more", ["#2", "?2", "%232"])
+def test_a_hub_whose_name_begins_as_that_of_another_is_not_taken_for_that(
+    tmp_path: Path, more: str
+) -> None:
+    other, one, _ = make_pair(tmp_path)
+    hub = clone(other, tmp_path / f"hub.git{more}", "--bare")
+    git(one, "remote", "set-url", "origin", f"file://{hub}".replace("%", "%25"))
+    before = head(other, "main")
+    remote = remote_of(one)
+    assert remote.fetch() == before
+    remote.push(revision := commit(one, {"a": "1\n"}))
+    assert was_direct(one)
+    assert head(hub, "main") == revision
+    assert head(other, "main") == before
+
+
 def test_a_merge_is_left_to_git(tmp_path: Path) -> None:
     hub, one, _ = make_pair(tmp_path)
     git(one, "checkout", "-q", "-b", "side")
@@ -209,6 +225,7 @@ def test_the_newer_object_format_goes_the_same_way(tmp_path: Path) -> None:
         ("me@vps:/srv/it's.git", SshTarget("me@vps", "", "/srv/it's.git")),
         ("ssh://me@VPS:2222/~/notes.git", SshTarget("me@VPS", "2222", "~/notes.git")),
         ("ssh://vps/srv/a%20b.git", SshTarget("vps", "", "/srv/a b.git")),
+        ("ssh://vps/srv/caf%E9#1?.git", SshTarget("vps", "", "/srv/caf\udce9#1?.git")),
         ("ssh://me:secret@vps/notes.git", None),
         ("ssh://[::1]/notes.git", None),
         ("[me@vps:22]:notes.git", None),

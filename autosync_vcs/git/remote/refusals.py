@@ -7,6 +7,7 @@ that waiting may heal, with git's words, so that nobody is left without an expla
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import urllib.parse
@@ -37,6 +38,7 @@ _USER_AND_PASSWORD = re.compile(r"//[^/]*@")
 _PASSWORD = re.compile(r"^(\w[\w+.-]*://[^/@:]*):[^/]*@")
 _HELPER = re.compile(r"\w[\w+.-]*::")
 """Of gitremote-helpers(7): whatever follows is the helper's."""
+_FILE = "file://"
 _SCP_LIKE = re.compile(r"(?:(?P<user>[^@/]+)@)?(?P<host>\[[^\]]+\]|[^:/\[]+):(?P<path>.*)", re.DOTALL)
 
 
@@ -49,10 +51,17 @@ def place(url: str) -> Place:
         return Place(bare, "git", bare)
 
 
+def decoded(url: str) -> str:
+    """Decode a URL as git does: %XX is a byte of any encoding, except %00, which no path has."""
+    return os.fsdecode(urllib.parse.unquote_to_bytes(os.fsencode(url.replace("%00", "%2500"))))
+
+
 def _place(url: str) -> Place:
     if _HELPER.match(url):
         shown = _USER_AND_PASSWORD.sub("//", url)
         return Place(shown, "git", shown)
+    if url.startswith(_FILE):
+        return Place(url, "file", _path(decoded(url).removeprefix(_FILE)))
     parts = urllib.parse.urlsplit(url) if "://" in url else None
     if parts is None:
         near = _SCP_LIKE.fullmatch(url)
@@ -67,9 +76,12 @@ def _place(url: str) -> Place:
     if parts.scheme in ("http", "https"):
         bare = parts._replace(netloc=parts.netloc.rpartition("@")[2])
         return Place(bare.geturl(), "http", host)
-    if parts.scheme == "file":
-        return Place(url, "file", urllib.parse.unquote(parts.path))
-    return Place(shown, "git", host)
+    return Place(shown, "git", host or shown)
+
+
+def _path(after: str) -> str:
+    """Take what follows ``file://`` as git does: all of it is the path, ``#`` and ``?`` too."""
+    return after if after.startswith("/") else "//" + after
 
 
 def of_failure(stderr: str, at: Place) -> Failure:
