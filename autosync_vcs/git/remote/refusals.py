@@ -149,6 +149,28 @@ def of_push(stdout: str, stderr: str, at: Place, *, hooked: bool = True) -> Fail
     return _refused(summary, stderr)
 
 
+def failed_at(stdout: str) -> int:
+    """Tell which of several URLs ``git push --porcelain`` failed at: the first that refused, by its number.
+
+    What was pushed to is told with a line ``To URL``; git says nothing of one that it cannot talk to, and
+    goes no further.
+    """
+    told = 0
+    for line in stdout.split("\n"):
+        if line.startswith("!\t"):
+            return max(0, told - 1)
+        told += line.startswith("To ")
+    return told
+
+
+def has_commits_of_its_own(at: Place, fetched: Place) -> Held:
+    return Held(
+        HeldKind.REFUSED,
+        f"{at.url} has commits of its own, which {fetched.url} has not",
+        "git pull from there, once by hand",
+    )
+
+
 def _refused(summary: str, stderr: str) -> Held:
     return hub_refuses(_remote_words(stderr) or plain(_reason(summary)))
 

@@ -55,6 +55,11 @@ class Remote:
         self.branch = branch
         return self.fetch()
 
+    @property
+    def owes(self) -> bool:
+        """Whether one of several places that are pushed to may lack what another has."""
+        return self._pushing.owes
+
     def push(self, revision: str) -> None:
         """Give the remote's branch this commit; runs the user's pre-push hook.
 
