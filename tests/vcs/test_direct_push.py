@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 
 from autosync_vcs.driver import Held, HeldKind, Rejected
 from autosync_vcs.git.remote.connection import SshTarget, ssh_target
+from autosync_vcs.git.remote.direct_push import HEARD_OUT
 from tests.helpers.gitbox import clone, commit, git, head, make_pair, try_git
 from tests.helpers.remotes import remote_of
 from tests.helpers.waiting import eventually
@@ -129,6 +131,37 @@ def test_a_hook_that_runs_after_the_push_keeps_nobody_waiting_and_comes_to_its_e
     assert not done.exists()
     gate.write_text("go\n")
     eventually(done.exists)
+
+
+@pytest.mark.timeout(60)
+def test_hooks_that_run_long_after_pushes_are_waited_for_before_there_are_many(tmp_path: Path) -> None:
+    hub, one, _ = make_pair(tmp_path)
+    os.mkfifo(gate := tmp_path / "gate")
+    opened = os.open(gate, os.O_RDWR)
+    install_hook(hub, "post-receive", f"read x < {gate}")
+    remote = remote_of(one)
+    for number in range(HEARD_OUT):
+        remote.expect_push()
+        remote.push(commit(one, {"a": f"{number}\n"}))
+        assert was_direct(one)
+        remote.rest()
+    remote.expect_push()
+    assert len(receivers(hub)) == HEARD_OUT
+    revision = commit(one, {"a": "waits\n"})
+    waiting = threading.Thread(target=remote.push, args=(revision,))
+    waiting.start()
+    try:
+        eventually(lambda: head(hub, "main") == revision)
+        assert waiting.is_alive()
+    finally:
+        os.write(opened, b"\n" * (HEARD_OUT + 1))
+        waiting.join()
+        os.close(opened)
+    assert not was_direct(one)
+    eventually(lambda: not receivers(hub))
+    install_hook(hub, "post-receive", "")
+    remote.push(commit(one, {"a": "soon\n"}))
+    assert was_direct(one)
 
 
 def test_a_hub_that_is_full_is_told_in_gits_words(tmp_path: Path) -> None:

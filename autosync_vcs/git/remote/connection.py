@@ -140,6 +140,11 @@ class Connection:
         """Listen to the end: the hub's hooks may have more to say, and must not die of it."""
         threading.Thread(target=self._listen_on, daemon=True).start()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the hub has nothing more to say."""
+        return self._hub.poll() is not None
+
     def kill(self) -> None:
         """Let it fail, from another thread."""
         stop(self._hub)

@@ -13,7 +13,7 @@ from autosync_vcs.git.plumbing.process import NO_INDEX, GitFailed
 from autosync_vcs.git.plumbing.reader import Reader
 from autosync_vcs.git.plumbing.repository import Repository, resolve
 from autosync_vcs.git.remote import direct_push, refusals
-from autosync_vcs.git.remote.direct_push import DirectPush
+from autosync_vcs.git.remote.direct_push import DirectPush, HeardOut
 from autosync_vcs.git.remote.remote_branch import RemoteBranch
 from autosync_vcs.git.remote.transport import Transport
 
@@ -29,6 +29,7 @@ class Pushing:
         self._transport = transport
         self._mover = Mover(repository, "autosync: pushed")
         self._distances = Distances(repository, reader)
+        self._heard_out = HeardOut()
         self._direct = WhileConfigured(repository, self._find_direct)
         self._locked = 0
         self._owed = os.path.join(repository.state_dir, b"owed")
@@ -129,7 +130,7 @@ class Pushing:
         target = self._transport.push_target
         if not direct_push.suits(self._repository, target, self._transport.push_urls):
             return None
-        return DirectPush(self._repository, target, self._transport.git)
+        return DirectPush(self._repository, target, self._transport.git, self._heard_out)
 
     def _is_hooked(self) -> bool:
         return os.access(self._hook, os.X_OK)
