@@ -341,10 +341,11 @@ def _network_end(state: State, event: NetworkEnd, now: float, settings: Settings
         raise IllegalEvent(f"{type(event).__name__} while {state.network.value}")
     if isinstance(event, PushRejected) and state.rejections + 1 >= REJECTIONS:
         event, move = WentOffline(OUTRUN), Move.CUT
+    was = state.network
     state = dataclasses.replace(state, network=NETWORK[state.network, move])
     match event:
         case WentOffline(reason):
-            return _offline(state, reason, now, jitter)
+            return _offline(state, reason, now, jitter, pushing=was is Network.PUSHING)
         case NetworkHeld(held):
             return dataclasses.replace(_online(state), barred=_hold(held, state.barred, now), fetch_at=now)
         case PushRejected():
@@ -363,16 +364,24 @@ def _network_end(state: State, event: NetworkEnd, now: float, settings: Settings
             push_at = now if ahead and state.push_at is None else state.push_at
             turn = turns.ended(state.turn, now)
             return dataclasses.replace(
-                _online(state), rejections=0, push_at=push_at, barred=None, turn=turn
+                _online(state),
+                rejections=0,
+                push_failures=0,
+                push_at=push_at,
+                barred=None,
+                turn=turn,
             )
 
 
-def _offline(state: State, reason: str, now: float, jitter: float) -> State:
+def _offline(state: State, reason: str, now: float, jitter: float, *, pushing: bool) -> State:
+    """Wait for the next try; a push that fails each time waits longer though each fetch is answered."""
+    tries = max(state.failures, state.push_failures) if pushing else state.failures
     return dataclasses.replace(
         state,
         failures=state.failures + 1,
+        push_failures=state.push_failures + pushing,
         rejections=0,
-        retry_at=now + backoff(state.failures, OFFLINE_RETRY_S, jitter),
+        retry_at=now + backoff(tries, OFFLINE_RETRY_S, jitter),
         offline_since=now if state.offline_since is None else state.offline_since,
         offline_reason=reason,
         fetch_at=now,
@@ -393,11 +402,16 @@ def _fetch_ended(state: State, event: FetchEnded, now: float, settings: Settings
         turn=turns.saw_others(state.turn, now) if event.behind else state.turn,
         fetch_at=state.fetch_at if asked_meanwhile else again,
         push_at=now if event.ahead and state.push_at is None else state.push_at,
-        barred=state.barred if state.barred is not None and state.barred.kind is HeldKind.REFUSED else None,
+        barred=state.barred if _is_still_refused(state, event) else None,
         tickets=dataclasses.replace(
             state.tickets, fetched=max(state.tickets.fetched, state.tickets.fetching)
         ),
     )
+
+
+def _is_still_refused(state: State, event: FetchEnded) -> bool:
+    """Tell whether there is a push that the remote may go on to refuse, though it lets us fetch."""
+    return state.barred is not None and state.barred.kind is HeldKind.REFUSED and event.ahead
 
 
 def _poll_interval(settings: Settings, told: bool) -> float:

@@ -122,6 +122,9 @@ class State:
     offline_reason: str = ""
     retry_at: float | None = None
     failures: int = 0
+    """So often in a row the remote was not reached."""
+    push_failures: int = 0
+    """So many pushes failed since one did not, though fetches between them may have ended well."""
     rejections: int = 0
     turn: Turn = field(default_factory=Turn)
     tickets: Tickets = Tickets()

@@ -127,6 +127,8 @@ class GitDriver:
             remote = self._remote.get()
             tip, theirs = self._tip(), remote.known() if remote else None
             ahead, behind = self._distances.between(tip, theirs) if remote else (None, None)
+            if remote and tip and remote.owes:
+                ahead = max(1, ahead or 0)
             return Standing(
                 head=tip,
                 branch=self._sharing.branch,
@@ -243,9 +245,9 @@ class GitDriver:
             known = remote.known()
             if known is None and not self._sharing.is_shared and self.fetch() is not None:
                 raise Rejected("the hub has commits that were not fetched yet")
-            if known == revision:
+            if known == revision and not remote.owes:
                 return None
-            if known is not None and known != self._included:
+            if known not in (None, revision, self._included):
                 if self._distances.is_within(revision, known):
                     return None
                 self._included = known

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 
 from autosync_vcs.driver import Held, HeldKind, Rejected
 from autosync_vcs.git.remote.connection import SshTarget, ssh_target
+from autosync_vcs.git.remote.direct_push import HEARD_OUT
 from tests.helpers.gitbox import clone, commit, git, head, make_pair, try_git
 from tests.helpers.remotes import receivers, remote_of, was_direct
 from tests.helpers.waiting import eventually
@@ -113,6 +115,37 @@ def test_a_hook_that_runs_after_the_push_keeps_nobody_waiting_and_comes_to_its_e
     eventually(done.exists)
 
 
+@pytest.mark.timeout(60)
+def test_hooks_that_run_long_after_pushes_are_waited_for_before_there_are_many(tmp_path: Path) -> None:
+    hub, one, _ = make_pair(tmp_path)
+    os.mkfifo(gate := tmp_path / "gate")
+    opened = os.open(gate, os.O_RDWR)
+    install_hook(hub, "post-receive", f"read x < {gate}")
+    remote = remote_of(one)
+    for number in range(HEARD_OUT):
+        remote.expect_push()
+        remote.push(commit(one, {"a": f"{number}\n"}))
+        assert was_direct(one)
+        remote.rest()
+    remote.expect_push()
+    assert len(receivers(hub)) == HEARD_OUT
+    revision = commit(one, {"a": "waits\n"})
+    waiting = threading.Thread(target=remote.push, args=(revision,))
+    waiting.start()
+    try:
+        eventually(lambda: head(hub, "main") == revision)
+        assert waiting.is_alive()
+    finally:
+        os.write(opened, b"\n" * (HEARD_OUT + 1))
+        waiting.join()
+        os.close(opened)
+    assert not was_direct(one)
+    eventually(lambda: not receivers(hub))
+    install_hook(hub, "post-receive", "")
+    remote.push(commit(one, {"a": "soon\n"}))
+    assert was_direct(one)
+
+
 def test_a_hub_that_is_full_is_told_in_gits_words(tmp_path: Path) -> None:
     hub, one, _ = make_pair(tmp_path)
     git(hub, "config", "receive.maxInputSize", "10")
@@ -159,6 +192,22 @@ def test_a_hook_of_the_user_is_run(tmp_path: Path) -> None:
     assert head(hub, "main") == revision
 
 
+@pytest.mark.parametrize("more", ["#2", "?2", "%232"])
+def test_a_hub_whose_name_begins_as_that_of_another_is_not_taken_for_that(
+    tmp_path: Path, more: str
+) -> None:
+    other, one, _ = make_pair(tmp_path)
+    hub = clone(other, tmp_path / f"hub.git{more}", "--bare")
+    git(one, "remote", "set-url", "origin", f"file://{hub}".replace("%", "%25"))
+    before = head(other, "main")
+    remote = remote_of(one)
+    assert remote.fetch() == before
+    remote.push(revision := commit(one, {"a": "1\n"}))
+    assert was_direct(one)
+    assert head(hub, "main") == revision
+    assert head(other, "main") == before
+
+
 def test_a_merge_is_left_to_git(tmp_path: Path) -> None:
     hub, one, _ = make_pair(tmp_path)
     git(one, "checkout", "-q", "-b", "side")
@@ -191,6 +240,7 @@ def test_the_newer_object_format_goes_the_same_way(tmp_path: Path) -> None:
         ("me@vps:/srv/it's.git", SshTarget("me@vps", "", "/srv/it's.git")),
         ("ssh://me@VPS:2222/~/notes.git", SshTarget("me@VPS", "2222", "~/notes.git")),
         ("ssh://vps/srv/a%20b.git", SshTarget("vps", "", "/srv/a b.git")),
+        ("ssh://vps/srv/caf%E9#1?.git", SshTarget("vps", "", "/srv/caf\udce9#1?.git")),
         ("ssh://me:secret@vps/notes.git", None),
         ("ssh://[::1]/notes.git", None),
         ("[me@vps:22]:notes.git", None),

@@ -278,6 +278,56 @@ def test_a_push_cut_off_is_pushed_again_after_the_next_fetch() -> None:
     assert driven.post(FetchEnded(False, True)) == [Push()]
 
 
+@pytest.mark.parametrize("end", [WentOffline("it hung up"), PushRejected()], ids=str)
+def test_a_push_that_fails_each_time_waits_longer_each_time_though_every_fetch_is_answered(
+    end: WentOffline | PushRejected,
+) -> None:
+    driven = in_step()
+    driven.post(Dirty(A))
+    driven.post(CommitEnded(True))
+    waits: list[float] = []
+    while len(waits) < 12:
+        while network_of(driven) is not Network.PUSHING:
+            driven.wait()
+            if network_of(driven) is Network.FETCHING:
+                driven.post(FetchEnded(False, True))
+        driven.post(end)
+        if network_of(driven) is Network.OFFLINE:
+            assert driven.state.retry_at is not None
+            waits.append(driven.state.retry_at - driven.now)
+    assert waits[0] <= 1.25
+    assert waits[:9] == sorted(set(waits[:9]))
+    assert waits[-1] == engine.OFFLINE_RETRY_S[1]
+
+
+def test_a_push_that_went_through_lets_the_next_failure_wait_little() -> None:
+    driven = in_step()
+    driven.post(Dirty(A))
+    driven.post(CommitEnded(True))
+    driven.wait()
+    for _ in range(8):
+        driven.post(WentOffline("cut"))
+        driven.wait()
+        driven.post(FetchEnded(False, True))
+    driven.post(PushEnded())
+    driven.post(Dirty(A))
+    driven.post(CommitEnded(True))
+    while network_of(driven) is not Network.PUSHING:
+        driven.wait()
+    driven.post(WentOffline("cut"))
+    assert driven.state.retry_at is not None and driven.state.retry_at <= driven.now + 1.25
+
+
+def test_a_remote_that_refused_to_be_fetched_from_is_no_longer_held_once_it_lets_us() -> None:
+    driven = in_step()
+    driven.post(Announced())
+    driven.post(NetworkHeld(Held(HeldKind.REFUSED, "there is no repository there")))
+    assert driven.state.barred is not None
+    assert Fetch() in driven.post(Release())
+    driven.post(FetchEnded(False, False))
+    assert driven.state.barred is None
+
+
 def test_a_rejected_push_is_fetched_merged_and_pushed_again() -> None:
     driven = in_step()
     driven.post(Dirty(A))

@@ -220,13 +220,55 @@ def test_a_protected_branch_is_held_with_the_hubs_words(tmp_path: Path) -> None:
         remote_of(one).push(commit(one, {"a": "new\n"}))
 
 
-def test_a_branch_that_is_checked_out_at_the_other_end_is_refused_with_the_reason(tmp_path: Path) -> None:
+def test_a_hub_that_is_not_bare_is_told_so_and_what_to_make_instead(tmp_path: Path) -> None:
     other = make_repository(tmp_path / "other", {"a": "one\n"})
     work = clone(other, tmp_path / "work")
     with pytest.raises(Held) as held:
         remote_of(work).push(commit(work, {"a": "new\n"}))
     assert held.value.kind is HeldKind.REFUSED
-    assert "refusing to update checked out branch" in held.value.reason
+    assert held.value.reason == f"{other} has files of its own, and a hub must be bare"
+    assert "git init --bare" in held.value.remedy
+
+
+def test_a_transaction_that_the_hub_aborts_is_told_in_its_words(tmp_path: Path) -> None:
+    hub, one, _ = make_pair(tmp_path)
+    install_hook(hub, "reference-transaction", "[ $1 = prepared ] && { echo frozen >&2; exit 1; }; exit 0")
+    with pytest.raises(Held) as held:
+        remote_of(one).push(commit(one, {"a": "new\n"}))
+    assert held.value.reason == 'the hub refuses: "frozen"'
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("echo 'v.mp4: file too large, the limit is 10 MB'", "v.mp4: file too large, the limit is 10 MB"),
+        ("echo 'disk quota policy: ask bob'", "disk quota policy: ask bob"),
+        ("echo 'unable to create temporary object'", "unable to create temporary object"),
+        ("printf '\\033[1;31mno\\033[0m\\033]0;title\\007\\n\\n====\\n  never \\n'", "no never"),
+    ],
+)
+def test_a_hook_that_refuses_is_told_whatever_else_its_words_could_mean(
+    tmp_path: Path, script: str, told: str
+) -> None:
+    hub, one, _ = make_pair(tmp_path)
+    install_hook(hub, "pre-receive", f"{script} >&2; exit 1")
+    with pytest.raises(Held) as held:
+        remote_of(one).push(commit(one, {"a": "new\n"}))
+    assert held.value.reason == f'the hub refuses: "{told}"'
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "lacks"),
+    [("push.gpgSign", "true", "--signed push"), ("push.pushOption", "ci.skip", "push options")],
+)
+def test_what_git_shall_ask_of_a_hub_that_cannot_do_it_is_told(
+    tmp_path: Path, name: str, value: str, lacks: str
+) -> None:
+    hub, one, _ = make_pair(tmp_path)
+    git(one, "config", name, value)
+    with pytest.raises(Held) as held:
+        remote_of(one).push(commit(one, {"a": "new\n"}))
+    assert held.value.reason == f"{hub} does not support {lacks}, which git is configured to use"
 
 
 def test_a_pre_push_hook_of_the_user_runs_and_sees_the_index(tmp_path: Path) -> None:
@@ -283,6 +325,31 @@ def test_a_hub_on_a_medium_that_is_not_there_is_waited_for(tmp_path: Path) -> No
         remote_of(one).push(commit(one, {"a": "new\n"}))
     (tmp_path / "unplugged").rename(hub)
     remote_of(one).push(head(one))
+
+
+def test_a_reflog_of_the_hub_that_cannot_be_written_is_no_race_that_was_lost(tmp_path: Path) -> None:
+    hub, one, _ = make_pair(tmp_path)
+    git(hub, "config", "core.logAllRefUpdates", "true")
+    (hub / "logs/refs/heads/main").mkdir(parents=True)
+    (hub / "logs/refs/heads/main/in-the-way").touch()
+    with pytest.raises(Held) as held:
+        remote_of(one).push(commit(one, {"a": "new\n"}))
+    assert held.value.kind is HeldKind.REFUSED
+    assert held.value.reason.startswith(
+        f"{hub} cannot move its branch: cannot update the ref 'refs/heads/main'"
+    )
+
+
+def test_a_branch_of_the_hub_that_has_ours_for_a_directory_is_told(tmp_path: Path, alone: Path) -> None:
+    hub = make_hub(tmp_path / "hub.git")
+    git(alone, "remote", "add", "origin", str(hub))
+    git(alone, "push", "-q", "origin", "main:main/old")
+    remote = remote_of(alone)
+    assert remote.fetch() is None
+    with pytest.raises(Held) as held:
+        remote.push(head(alone))
+    assert held.value.kind is HeldKind.REFUSED
+    assert held.value.reason == f"{hub} has a branch main/old, so it can have none called main"
 
 
 def test_a_directory_that_is_no_repository_needs_a_person(tmp_path: Path) -> None:

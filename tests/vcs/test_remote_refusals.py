@@ -30,6 +30,12 @@ from tests.helpers.remotes import remote_of
         ("/srv/notes.git", Place("/srv/notes.git", "file", "/srv/notes.git")),
         ("../a:b/notes.git", Place("../a:b/notes.git", "file", "../a:b/notes.git")),
         ("file:///srv/my%20notes", Place("file:///srv/my%20notes", "file", "/srv/my notes")),
+        ("file:///srv/C# notes?/n", Place("file:///srv/C# notes?/n", "file", "/srv/C# notes?/n")),
+        ("file:///srv/%23n", Place("file:///srv/%23n", "file", "/srv/#n")),
+        ("file:///srv/caf%E9", Place("file:///srv/caf%E9", "file", "/srv/caf\udce9")),
+        ("file:///srv/50%/%zz%00", Place("file:///srv/50%/%zz%00", "file", "/srv/50%/%zz%00")),
+        ("file://nas/notes.git", Place("file://nas/notes.git", "file", "//nas/notes.git")),
+        ("FILE:///srv/notes", Place("FILE:///srv/notes", "git", "FILE:///srv/notes")),
         ("https://me:pw@example.org/n.git", Place("https://example.org/n.git", "http", "example.org")),
         ("https://token@example.org:8443/n", Place("https://example.org:8443/n", "http", "example.org")),
         ("git://example.org/n.git", Place("git://example.org/n.git", "git", "example.org")),
@@ -119,7 +125,92 @@ def test_what_waiting_may_heal_is_offline(stderr: str, words: str) -> None:
     assert str(offline) == f"vps: {words}"
 
 
+UNREADABLE = (
+    "fatal: Could not read from remote repository.\n\n"
+    "Please make sure you have the correct access rights\nand the repository exists.\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("stderr", "words"),
+    [
+        (
+            "ERROR: Permission to me/notes.git denied to other.\n",
+            "Permission to me/notes.git denied to other.",
+        ),
+        (
+            "Warning: Permanently added 'vps' (ED25519) to the list of known hosts.\n"
+            "ERROR: The key you are authenticating with has been marked as read only.\n",
+            "The key you are authenticating with has been marked as read only.",
+        ),
+        (
+            "remote: \nremote: ========\nremote: ERROR: You are not allowed to push.\nremote: ========\n",
+            "You are not allowed to push.",
+        ),
+        (
+            "FATAL: W any notes me DENIED by fallthru\n(or you mis-spelled the reponame)\n",
+            "W any notes me DENIED by fallthru (or you mis-spelled the reponame)",
+        ),
+        ("Gitea: Unauthorized\nKey 1:x may not write.\n", "Gitea: Unauthorized Key 1:x may not write."),
+        ("Your account has expired; call Bob\nConnection closed\n", "Your account has expired; call Bob"),
+        ("This account is currently not available.\n", "This account is currently not available."),
+    ],
+)
+def test_a_server_that_turns_us_away_is_held_with_its_words(stderr: str, words: str) -> None:
+    for failure in (of_failure(stderr + UNREADABLE, VPS), of_push("", stderr + UNREADABLE, VPS)):
+        assert isinstance(failure, Held)
+        assert failure.kind is HeldKind.REFUSED
+        assert failure.reason.startswith(f'the hub refuses: "{words}')
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "sh: 1: git-upload-pack: not found",
+        "bash: line 1: git-receive-pack: command not found",
+        "zsh:1: command not found: git-receive-pack",
+        "'git-upload-pack' is not recognized as an internal or external command,",
+    ],
+)
+def test_a_host_without_git_is_held(words: str) -> None:
+    failure = of_failure(f"{words}\n{UNREADABLE}", VPS)
+    assert isinstance(failure, Held)
+    assert failure.reason == f'vps finds no git: "{words}"'
+
+
+@pytest.mark.parametrize(
+    ("stderr", "told"),
+    [
+        ("Unauthorized use is prohibited.\nConnection reset by 10.0.0.1 port 22\n", "the connection broke"),
+        ("ssh: connect to host vps port 22: Permission denied\n", "ssh: connect to host vps port 22: Perm"),
+        ("We move house today.\n", "We move house today."),
+        ("", "Could not read from remote repository."),
+    ],
+)
+def test_a_network_that_broke_is_offline_whatever_a_greeting_says(stderr: str, told: str) -> None:
+    failure = of_failure(stderr + UNREADABLE, VPS)
+    assert isinstance(failure, Offline)
+    assert str(failure).startswith(f"vps: {told}")
+
+
 # of_push
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "cannot lock ref 'refs/heads/main': Unable to create '/n/main.lock': Permission denied",
+        "cannot lock ref 'refs/heads/main': Unable to create '/n/m.lock': Read-only file system",
+        "cannot update the ref 'refs/heads/main': unable to append to './logs/main': Is a directory",
+    ],
+)
+def test_a_hub_that_cannot_write_its_branch_is_not_a_race_that_was_lost(words: str) -> None:
+    for stderr, summary in ((f"remote: error: {words}        \n", "failed to update ref"), ("", words)):
+        stdout = f"To vps:n\n!\t1:refs/heads/main\t[remote rejected] ({summary})\nDone\n"
+        held = of_push(stdout, stderr, VPS)
+        assert isinstance(held, Held)
+        assert held.kind is HeldKind.REFUSED
+        assert held.reason.startswith(f"vps cannot move its branch: {words}")
 
 
 @pytest.mark.parametrize(
@@ -149,7 +240,7 @@ def test_the_hubs_words_are_told_without_progress_and_without_end() -> None:
     assert isinstance(held, Held)
     assert held.kind is HeldKind.REFUSED
     assert held.reason.startswith(
-        'the hub refuses: "GH006: Protected branch update failed for refs/heads/main. [31m long long'
+        'the hub refuses: "GH006: Protected branch update failed for refs/heads/main. long long'
     )
     assert len(held.reason) < WORDS_LIMIT + 50
 

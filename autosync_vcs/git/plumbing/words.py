@@ -12,6 +12,8 @@ LINE_LIMIT = 1000
 HOST_LIMIT = 64
 """Names of hosts that are longer are cut, in characters."""
 
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-Z\\^-~])")
+"""What a terminal obeys and does not show: colours, titles."""
 _PASSWORD = re.compile(r"(://[^/\s:@]{0,200}):[^/\s@]{1,200}@")
 
 
@@ -33,4 +35,4 @@ def searchable(stderr: str) -> str:
 
 
 def _printable(words: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in words)
+    return "".join(c if c.isprintable() else " " for c in _ESCAPES.sub("", words))

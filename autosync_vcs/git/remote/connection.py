@@ -9,7 +9,6 @@ import selectors
 import subprocess
 import threading
 import time
-import urllib.parse
 from collections.abc import Callable
 from typing import IO, NamedTuple
 
@@ -17,7 +16,7 @@ from autosync_common.talk import first, talk
 from autosync_vcs.git.plumbing.process import Git, start, stop
 from autosync_vcs.git.remote import transfer
 from autosync_vcs.git.remote.pkt_lines import FLUSH, Refs, Unexpected
-from autosync_vcs.git.remote.refusals import Place
+from autosync_vcs.git.remote.refusals import Place, decoded
 
 ANSWER_TIMEOUT_S = 30.0
 """Within this the hub must say what it has, or git shall try."""
@@ -42,7 +41,7 @@ def ssh_target(url: str) -> SshTarget | None:
     if "://" not in url:
         near = _SCP_LIKE.fullmatch(url)
         return _safe(SshTarget(near["login"], "", near["path"])) if near else None
-    scheme, _, rest = urllib.parse.unquote(url).partition("://")
+    scheme, _, rest = decoded(url).partition("://")
     authority, slash, path = rest.partition("/")
     known = _AUTHORITY.fullmatch(authority)
     if scheme != "ssh" or not slash or known is None:
@@ -140,6 +139,11 @@ class Connection:
     def see_out(self) -> None:
         """Listen to the end: the hub's hooks may have more to say, and must not die of it."""
         threading.Thread(target=self._listen_on, daemon=True).start()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the hub has nothing more to say."""
+        return self._hub.poll() is not None
 
     def kill(self) -> None:
         """Let it fail, from another thread."""

@@ -24,6 +24,8 @@ from autosync_vcs.git.remote.connection import UNUSUAL, Connection, Target, clos
 from autosync_vcs.git.remote.pkt_lines import Refs, Unexpected
 from autosync_vcs.git.remote.push_protocol import Report, request
 
+HEARD_OUT = 3
+"""While the hub's hooks of so many pushes run, the next push is left to git, which waits for its own."""
 OPEN_FOR_S = 10.0
 """A connection that was not used for so long is closed: what the hub said of its branch is old by then."""
 
@@ -39,20 +41,40 @@ def suits(repository: Repository, target: Target, urls: Sequence[str]) -> bool:
     return not repository.git().line("config", "--get-regexp", _UNUSUAL, allow=(0, 1))
 
 
+class HeardOut:
+    """The hubs that are listened to after a push is done, until their hooks have ended. For any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connections: list[Connection] = []
+
+    def add(self, connection: Connection) -> None:
+        with self._lock:
+            self._connections.append(connection)
+
+    def are_many(self) -> bool:
+        with self._lock:
+            self._connections = [one for one in self._connections if not one.has_ended]
+            return len(self._connections) >= HEARD_OUT
+
+
 class DirectPush:
     """Pushes to one place. Not for two threads at once, except ``rest`` and ``stop``."""
 
-    def __init__(self, repository: Repository, target: Target, git: Git) -> None:
-        """``git`` is as it talks to this place."""
+    def __init__(self, repository: Repository, target: Target, git: Git, heard_out: HeardOut) -> None:
+        """``git`` is as it talks to this place; ``heard_out`` is of all pushes from this repository."""
         self._repository = repository
         self._target = target
         self._git = git
+        self._heard_out = heard_out
         self._lock = threading.Lock()
         self._waiting: _Push | None = None
         self._under_way: _Push | None = None
 
     def open(self) -> None:
-        """Connect to the hub now; returns at once."""
+        """Connect to the hub now, unless it has too much to do for us; returns at once."""
+        if self._heard_out.are_many():
+            return
         with self._lock:
             if self._waiting is None or not self._waiting.is_fresh():
                 if self._waiting is not None:
@@ -86,7 +108,7 @@ class DirectPush:
         finally:
             with self._lock:
                 self._under_way = None
-        push.see_out()
+        self._heard_out.add(push.see_out())
         if reason:
             line = f"!\t{revision}:{name}\t[remote rejected] ({reason})\n"
             raise GitFailed(("push",), 1, os.fsencode(line), push.words())
@@ -149,9 +171,10 @@ class _Push:
         """Give what the hub said to the person who pushes."""
         return self._report.words()
 
-    def see_out(self) -> None:
+    def see_out(self) -> Connection:
         close_pipes(self._packing)
         self._connection.see_out()
+        return self._connection
 
     def kill(self) -> None:
         """Let it fail, from another thread."""

@@ -57,7 +57,8 @@ class Fetching:
             self._half_packs.failed(begun)
             if not _NO_SUCH_BRANCH.search(failure.stderr):
                 raise self._transport.fetch_failure(failure) from None
-            self._repository.git()("update-ref", "-d", branch.tracking)
+            if resolve(self._repository, branch.tracking) is not None:
+                self._repository.git()("update-ref", "-d", branch.tracking)
             return None
         self._half_packs.arrived()
         return resolve(self._repository, branch.tracking)

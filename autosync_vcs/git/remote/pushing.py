@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 
+from autosync_vcs.driver import Rejected
 from autosync_vcs.git.plumbing.distances import Distances
 from autosync_vcs.git.plumbing.mover import Mover
 from autosync_vcs.git.plumbing.process import NO_INDEX, GitFailed
 from autosync_vcs.git.plumbing.reader import Reader
 from autosync_vcs.git.plumbing.repository import Repository, resolve
 from autosync_vcs.git.remote import direct_push, refusals
-from autosync_vcs.git.remote.direct_push import DirectPush
+from autosync_vcs.git.remote.direct_push import DirectPush, HeardOut
 from autosync_vcs.git.remote.remote_branch import RemoteBranch
 from autosync_vcs.git.remote.transport import Transport
 
@@ -30,7 +31,10 @@ class Pushing:
         self._direct: DirectPush | None = None
         self._has_looked = False
         """Whether it is known if there is a direct way."""
+        self._heard_out = HeardOut()
         self._locked = 0
+        self._owed = os.path.join(repository.state_dir, b"owed")
+        """A file while several places are pushed to, and until all of them have it."""
         self._hook = repository.git().line(
             "rev-parse", "--path-format=absolute", "--git-path", "hooks/pre-push"
         )
@@ -40,12 +44,18 @@ class Pushing:
 
         Raises ``Rejected`` where that would take commits away from the remote.
         """
+        known = resolve(self._repository, branch.tracking)
         try:
             if not self._push_directly(revision, branch):
                 self._push_thoroughly(revision, branch)
         except GitFailed as failure:
-            raise self._meaning(failure) from None
+            raise self._meaning(failure, is_news=revision != known) from None
         self._locked = 0
+
+    @property
+    def owes(self) -> bool:
+        """Whether one of several places that are pushed to may lack what another has."""
+        return self._are_several() and os.path.exists(self._owed)
 
     def expect(self, branch: RemoteBranch) -> None:
         """Open a connection for a push that is likely to come soon."""
@@ -83,6 +93,10 @@ class Pushing:
 
     def _push_thoroughly(self, revision: str, branch: RemoteBranch) -> None:
         git = self._transport.git
+        if self._are_several():
+            os.makedirs(self._repository.state_dir, exist_ok=True)
+            with open(self._owed, "wb"):
+                pass
         self._transport.run(
             git if self._is_hooked() else git.varied(environment=NO_INDEX),
             "push", "--porcelain", "--progress", "--no-follow-tags", "--recurse-submodules=no",
@@ -91,6 +105,11 @@ class Pushing:
         if resolve(self._repository, branch.tracking) != revision:
             # git does it only where the configured refspec has the branch
             self._repository.git()("update-ref", branch.tracking, revision)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._owed)
+
+    def _are_several(self) -> bool:
+        return len(self._transport.push_urls) > 1
 
     def _suitable_direct(self) -> DirectPush | None:
         """Give the quicker way to push, where it suits now."""
@@ -106,14 +125,19 @@ class Pushing:
         target = self._transport.push_target
         if not direct_push.suits(self._repository, target, self._transport.push_urls):
             return None
-        return DirectPush(self._repository, target, self._transport.git)
+        return DirectPush(self._repository, target, self._transport.git, self._heard_out)
 
     def _is_hooked(self) -> bool:
         return os.access(self._hook, os.X_OK)
 
-    def _meaning(self, failure: GitFailed) -> Exception:
-        locked = refusals.hub_is_locked(failure.stderr, self._transport.push_target.place)
+    def _meaning(self, failure: GitFailed, *, is_news: bool) -> Exception:
+        """Tell what a failure means; ``is_news``: where we fetch from has not got it either."""
+        at, fetched = self._transport.place_of(failure), self._transport.fetch_target.place
+        locked = refusals.hub_is_locked(failure.stderr, at)
         self._locked = self._locked + 1 if locked else 0
         if locked is not None and self._locked >= LOCKED_IN_A_ROW:
             return locked
-        return self._transport.push_failure(failure, hooked=self._is_hooked())
+        meaning = self._transport.push_failure(failure, hooked=self._is_hooked())
+        if isinstance(meaning, Rejected) and not is_news and at != fetched:
+            return refusals.has_commits_of_its_own(at, fetched)
+        return meaning

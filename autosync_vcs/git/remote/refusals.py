@@ -7,10 +7,11 @@ that waiting may heal, with git's words, so that nobody is left without an expla
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,6 +38,7 @@ _USER_AND_PASSWORD = re.compile(r"//[^/]*@")
 _PASSWORD = re.compile(r"^(\w[\w+.-]*://[^/@:]*):[^/]*@")
 _HELPER = re.compile(r"\w[\w+.-]*::")
 """Of gitremote-helpers(7): whatever follows is the helper's."""
+_FILE = "file://"
 _SCP_LIKE = re.compile(r"(?:(?P<user>[^@/]+)@)?(?P<host>\[[^\]]+\]|[^:/\[]+):(?P<path>.*)", re.DOTALL)
 
 
@@ -49,10 +51,17 @@ def place(url: str) -> Place:
         return Place(bare, "git", bare)
 
 
+def decoded(url: str) -> str:
+    """Decode a URL as git does: %XX is a byte of any encoding, except %00, which no path has."""
+    return os.fsdecode(urllib.parse.unquote_to_bytes(os.fsencode(url.replace("%00", "%2500"))))
+
+
 def _place(url: str) -> Place:
     if _HELPER.match(url):
         shown = _USER_AND_PASSWORD.sub("//", url)
         return Place(shown, "git", shown)
+    if url.startswith(_FILE):
+        return Place(url, "file", _path(decoded(url).removeprefix(_FILE)))
     parts = urllib.parse.urlsplit(url) if "://" in url else None
     if parts is None:
         near = _SCP_LIKE.fullmatch(url)
@@ -67,9 +76,12 @@ def _place(url: str) -> Place:
     if parts.scheme in ("http", "https"):
         bare = parts._replace(netloc=parts.netloc.rpartition("@")[2])
         return Place(bare.geturl(), "http", host)
-    if parts.scheme == "file":
-        return Place(url, "file", urllib.parse.unquote(parts.path))
-    return Place(shown, "git", host)
+    return Place(shown, "git", host or shown)
+
+
+def _path(after: str) -> str:
+    """Take what follows ``file://`` as git does: all of it is the path, ``#`` and ``?`` too."""
+    return after if after.startswith("/") else "//" + after
 
 
 def of_failure(stderr: str, at: Place) -> Failure:
@@ -79,7 +91,11 @@ def of_failure(stderr: str, at: Place) -> Failure:
         found = re.search(pattern, stderr, re.IGNORECASE | re.MULTILINE)
         if found:
             return meaning(at, found, stderr)
-    return Offline(f"{at.host}: {_last_words(stderr)}")
+    before, _, after = stderr.partition(_UNREADABLE)
+    words = _told(before.splitlines()) if after else ""
+    if _TURNED_AWAY.search(before) and words:
+        return hub_refuses(words)
+    return Offline(f"{at.host}: {words or _last_words(stderr)}")
 
 
 def of_push(stdout: str, stderr: str, at: Place, *, hooked: bool = True) -> Failure:
@@ -98,6 +114,14 @@ def of_push(stdout: str, stderr: str, at: Place, *, hooked: bool = True) -> Fail
             return of_failure(_BROKE_IN_SILENCE + stderr, at)
         return of_failure(stderr, at)
     summary = refused[0][-1]
+    if "hook declined" in summary:
+        return _refused(summary, stderr)
+    if "branch is currently checked out" in summary:
+        return Held(
+            HeldKind.REFUSED,
+            f"{at.url} has files of its own, and a hub must be bare",
+            "make one that is (git init --bare -b main), then git remote set-url",
+        )
     if re.search(r"no space left|disk quota|out of diskspace|file too large", stderr, re.IGNORECASE):
         return _hub_is_full(at)
     lacking = _LACKING.search(stderr)
@@ -114,12 +138,64 @@ def of_push(stdout: str, stderr: str, at: Place, *, hooked: bool = True) -> Fail
             f"{at.host} cannot store what we push: {words}",
             "make room there, or mend its permissions",
         )
+    if summary.startswith("[remote rejected]"):
+        stays = _cannot_move(f"{stderr}\nremote: error: {_reason(summary)}", at)
+        if stays is not None:
+            return stays
     if summary.startswith("[rejected]") or re.search(_RACES, summary):
         return Rejected(plain(summary))
     if summary.startswith("[remote failure]"):
         return of_failure(stderr, at)
-    reason = re.sub(r"^\[[^\]]*\]\s*\(?|\)$", "", summary)
-    return hub_refuses(_remote_words(stderr) or plain(reason))
+    return _refused(summary, stderr)
+
+
+def failed_at(stdout: str) -> int:
+    """Tell which of several URLs ``git push --porcelain`` failed at: the first that refused, by its number.
+
+    What was pushed to is told with a line ``To URL``; git says nothing of one that it cannot talk to, and
+    goes no further.
+    """
+    told = 0
+    for line in stdout.split("\n"):
+        if line.startswith("!\t"):
+            return max(0, told - 1)
+        told += line.startswith("To ")
+    return told
+
+
+def has_commits_of_its_own(at: Place, fetched: Place) -> Held:
+    return Held(
+        HeldKind.REFUSED,
+        f"{at.url} has commits of its own, which {fetched.url} has not",
+        "git pull from there, once by hand",
+    )
+
+
+def _refused(summary: str, stderr: str) -> Held:
+    return hub_refuses(_remote_words(stderr) or plain(_reason(summary)))
+
+
+def _reason(summary: str) -> str:
+    return re.sub(r"^\[[^\]]*\]\s*\(?|\)$", "", summary)
+
+
+def _cannot_move(stderr: str, at: Place) -> Held | None:
+    """Tell of what keeps the hub from moving its branch, and will the next time too."""
+    found = _IN_THE_WAY.search(stderr)
+    if found is not None:
+        return Held(
+            HeldKind.REFUSED,
+            f"{at.host} has a branch {plain(found[1])}, so it can have none called {plain(found[2])}",
+            "rename one of the two, git branch -m",
+        )
+    found = _UNMOVABLE.search(stderr)
+    if found is None:
+        return None
+    return Held(
+        HeldKind.REFUSED,
+        f"{at.host} cannot move its branch: {plain(found[1])}",
+        "mend that repository there",
+    )
 
 
 def hub_refuses(words: str) -> Held:
@@ -171,7 +247,22 @@ _PACKING = re.compile(r"^(?:Enumerating|Counting|Compressing|Writing) objects", 
 _BROKE_IN_SILENCE = "fatal: the remote end hung up\n"
 """git itself does not always say that a connection broke while it waited for the answer to a push."""
 _RACES = "fetch first|non-fast-forward|failed to update ref|cannot lock ref|incorrect old value"
-"""Somebody pushed between our look and our push."""
+"""Somebody pushed between our look and our push; or the hub cannot write, see ``_UNMOVABLE``."""
+_IN_THE_WAY = re.compile(
+    r"^remote: error: .*'refs/heads/([^']+)' exists; cannot create 'refs/heads/([^']+)'", re.MULTILINE
+)
+_UNMOVABLE = re.compile(
+    r"^remote: (?:error|fatal): (.*(?:Permission denied|Operation not permitted|Read-only file system|"
+    r"there are still logs under|unable to append|exists; cannot create).*)",
+    re.MULTILINE,
+)
+_UNREADABLE = "fatal: Could not read from remote repository"
+"""git's last word where the hub, or ssh, ended before it said what it has: why is told before."""
+_TURNED_AWAY = re.compile(
+    r"^(?!ssh: ).*(?:denied|not found|not allowed|not authorized|unauthorized)",
+    re.MULTILINE | re.IGNORECASE,
+)
+"""How servers say in their own words that we may not; where none of ``_ROWS`` knows it for the network."""
 
 
 def _hook_refuses(stderr: str) -> Held:
@@ -234,6 +325,30 @@ def _no_repository(at: Place, _: re.Match[str], __: str) -> Failure:
         HeldKind.REFUSED,
         f"there is no repository {at.url}",
         "make it there (git init --bare -b main), or git remote set-url",
+    )
+
+
+def _turned_away(_: Place, found: re.Match[str], stderr: str) -> Failure:
+    return hub_refuses(_told(stderr[found.start() :].partition(_UNREADABLE)[0].splitlines()))
+
+
+def _hook_ended_it(_: Place, found: re.Match[str], stderr: str) -> Failure:
+    return hub_refuses(_told(stderr[: found.start()].splitlines()) or plain(found[0]))
+
+
+def _no_git(at: Place, found: re.Match[str], _: str) -> Failure:
+    return Held(
+        HeldKind.REFUSED,
+        f'{at.host} finds no git: "{plain(found[0])}"',
+        "install it there, in the PATH of ssh",
+    )
+
+
+def _unsupported(at: Place, found: re.Match[str], _: str) -> Failure:
+    return Held(
+        HeldKind.REFUSED,
+        f"{at.host} does not support {plain(found[1])}, which git is configured to use",
+        "git config --get-regexp '^push' shows it; unset it, or set it up there",
     )
 
 
@@ -335,6 +450,11 @@ _ROWS: tuple[tuple[str, Callable[[Place, re.Match[str], str], Failure]], ...] = 
     (r"error: 403", _forbidden),
     (r"dubious ownership in repository at '(.*)'", _hub_of_another),
     (r"does not appear to be a git repository|repository .*not found|error: 404", _no_repository),
+    (r"^(?:remote: )?(?-i:ERROR|FATAL): ", _turned_away),
+    (r"^.*account (?:has expired|is currently not available)", _turned_away),
+    (r"^(?=.*git-(?:upload|receive)-pack).*(?:not found|unknown command|not recognized).*", _no_git),
+    (r"^(?:fatal: )?ref updates aborted by hook", _hook_ended_it),
+    (r"^fatal: the receiving end does not support (--\w+.*|push options)", _unsupported),
     (r"^remote: .*(?:No space left on device|disk quota|Out of diskspace)", _hub_full),
     (r"No space left on device|Disk quota exceeded|Out of diskspace", _disk_full),
     (r"fsck error in packed object.*|^error: (object \S+: .*)", _not_accepted),
@@ -366,16 +486,24 @@ _ROWS: tuple[tuple[str, Callable[[Place, re.Match[str], str], Failure]], ...] = 
 )
 
 
-_PROGRESS = re.compile(r"(?:\w+ing \w+: +\d+%|Total \d+).*")
+_PROGRESS = re.compile(r"(?:\w+ing \w+: +\d+(?:%|, done)|Total \d+|Delta compression using).*")
+_LOUD = re.compile(r"^(?:error|ERROR|FATAL): ")
+_SSH_WARNS = ("Warning: ", "** ")
 
 
 def _remote_words(stderr: str) -> str:
     """Give what the hub itself said, in one line."""
-    lines = (
-        line.removeprefix("remote:").strip() for line in stderr.splitlines() if line.startswith("remote:")
-    )
-    told = (line.removeprefix("error: ") for line in lines if line and not _PROGRESS.fullmatch(line))
-    return plain(" ".join(told))
+    return _told(line for line in stderr.splitlines() if line.startswith("remote:"))
+
+
+def _told(lines: Iterable[str]) -> str:
+    """Give what tells something, in one line: no progress, no rulers, no warnings of ssh."""
+    said = (line.removeprefix("remote:").strip() for line in lines)
+    return plain(" ".join(_LOUD.sub("", line) for line in said if _tells(line)))
+
+
+def _tells(line: str) -> bool:
+    return any(map(str.isalnum, line)) and not _PROGRESS.fullmatch(line) and not line.startswith(_SSH_WARNS)
 
 
 def _last_words(stderr: str) -> str:

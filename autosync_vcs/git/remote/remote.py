@@ -71,6 +71,11 @@ class Remote:
         """Bring another branch of the same remote here."""
         return self._fetching.fetch(RemoteBranch(self.name, branch))
 
+    @property
+    def owes(self) -> bool:
+        """Whether one of several places that are pushed to may lack what another has."""
+        return self._pushing.owes
+
     def push(self, revision: str) -> None:
         """Give the remote's branch this commit; runs the user's pre-push hook.
 

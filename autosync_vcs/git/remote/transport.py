@@ -102,9 +102,14 @@ class Transport:
 
     def push_failure(self, failure: GitFailed, *, hooked: bool) -> Exception:
         """Tell the same of a push; ``hooked``: the user has a pre-push hook."""
-        at = self._push_place
+        at = self.place_of(failure)
         stdout = os.fsdecode(failure.stdout)
         return self._explained(refusals.of_push(stdout, failure.stderr, at, hooked=hooked), at)
+
+    def place_of(self, failure: GitFailed) -> refusals.Place:
+        """Tell which of the places that are pushed to a push failed at."""
+        number = refusals.failed_at(os.fsdecode(failure.stdout))
+        return refusals.place(self.push_urls[min(number, len(self.push_urls) - 1)])
 
     def _explained(self, meaning: refusals.Failure, at: refusals.Place) -> Exception:
         if at.kind == "file" and not os.path.exists(
