@@ -52,8 +52,7 @@ class CurrentRemote:
         return self._configured.get(self._branch())
 
     def rest(self) -> None:
-        """End its helpers, and look at the configuration again, wherever that may be."""
-        self._configured.forget()
+        """End its helpers; they come back when they are needed."""
         if self._last is not None:
             self._last.rest()
 
