@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from autosync_vcs.driver import Held, HeldKind, Rejected
-from autosync_vcs.git.remote.connection import SshTarget, ssh_target
 from autosync_vcs.git.remote.direct_push import HEARD_OUT
+from autosync_vcs.git.remote.place import SshTarget, ssh_target
 from tests.helpers.gitbox import clone, commit, git, head, make_pair, try_git
 from tests.helpers.remotes import receivers, remote_of, was_direct
 from tests.helpers.waiting import eventually

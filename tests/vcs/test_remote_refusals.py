@@ -12,7 +12,9 @@ import pytest
 
 from autosync_vcs.driver import Held, HeldKind, Offline, Rejected
 from autosync_vcs.git.plumbing.words import WORDS_LIMIT, plain
-from autosync_vcs.git.remote.refusals import Place, of_failure, of_push, place
+from autosync_vcs.git.remote.place import Place, place
+from autosync_vcs.git.remote.push_refusals import of_push
+from autosync_vcs.git.remote.refusals import of_failure
 from tests.helpers.gitbox import git, make_repository
 from tests.helpers.remotes import remote_of
 

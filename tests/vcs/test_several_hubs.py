@@ -12,7 +12,7 @@ import pytest
 from autosync_common.settings import VcsConfig
 from autosync_vcs.driver import Held, HeldKind, Offline
 from autosync_vcs.git.gitdriver import GitDriver
-from autosync_vcs.git.remote.refusals import failed_at
+from autosync_vcs.git.remote.push_refusals import failed_at
 from tests.helpers.gitbox import clone, commit, git, head, make_pair, write
 
 

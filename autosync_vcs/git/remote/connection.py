@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import selectors
 import subprocess
 import threading
@@ -16,7 +15,7 @@ from autosync_common.talk import first, talk
 from autosync_vcs.git.plumbing.process import Git, start, stop
 from autosync_vcs.git.remote import transfer
 from autosync_vcs.git.remote.pkt_lines import FLUSH, Refs, Unexpected
-from autosync_vcs.git.remote.refusals import Place, decoded
+from autosync_vcs.git.remote.place import Place, ssh_target
 
 ANSWER_TIMEOUT_S = 30.0
 """Within this the hub must say what it has, or git shall try."""
@@ -24,31 +23,6 @@ PIECE = 1 << 16
 
 UNUSUAL = r"protocol\.(.*\.)?allow|ssh\.variant"
 """What of the configuration only git obeys."""
-_AUTHORITY = re.compile(r"(?:[^@:\[\]]+@)?[^@:\[\]]+(?P<port>:\d+)?")
-_SCP_LIKE = re.compile(r"(?P<login>(?:[^@/:\[\]]+@)?[^@/:\[\]]+):(?P<path>.+)", re.DOTALL)
-
-
-class SshTarget(NamedTuple):
-    """What ssh is given: ``git@vps``, a port or nothing, and the path there."""
-
-    login: str
-    port: str
-    path: str
-
-
-def ssh_target(url: str) -> SshTarget | None:
-    """Take a URL of ssh apart as git does; None for what is left to git."""
-    if "://" not in url:
-        near = _SCP_LIKE.fullmatch(url)
-        return _safe(SshTarget(near["login"], "", near["path"])) if near else None
-    scheme, _, rest = decoded(url).partition("://")
-    authority, slash, path = rest.partition("/")
-    known = _AUTHORITY.fullmatch(authority)
-    if scheme != "ssh" or not slash or known is None:
-        return None
-    port = known["port"] or ""
-    path = path if path.startswith("~") else "/" + path
-    return _safe(SshTarget(authority.removesuffix(port), port[1:], path))
 
 
 class Target(NamedTuple):
@@ -172,13 +146,6 @@ def close_pipes(process: subprocess.Popen[bytes]) -> None:
         if pipe is not None:
             with contextlib.suppress(OSError):
                 pipe.close()
-
-
-def _safe(target: SshTarget) -> SshTarget | None:
-    """Leave to git what ssh, or the shell there, could take for something else."""
-    if target.login.startswith("-") or target.path.startswith("-") or "\0" in target.path:
-        return None
-    return target
 
 
 def _quoted(path: str) -> str:

@@ -20,7 +20,7 @@ from autosync_vcs.git.plumbing.reader import Reader
 from autosync_vcs.git.plumbing.repository import Repository
 from autosync_vcs.git.plumbing.spare import Spare
 from autosync_vcs.git.plumbing.tree_diff import new_objects
-from autosync_vcs.git.remote.refusals import Place
+from autosync_vcs.git.remote.place import Place
 
 _GITLINK = b"160000"
 _NOTHING = b"000000"

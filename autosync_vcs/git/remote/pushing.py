@@ -11,7 +11,7 @@ from autosync_vcs.git.plumbing.mover import Mover
 from autosync_vcs.git.plumbing.process import NO_INDEX, GitFailed
 from autosync_vcs.git.plumbing.reader import Reader
 from autosync_vcs.git.plumbing.repository import Repository, resolve
-from autosync_vcs.git.remote import direct_push, refusals
+from autosync_vcs.git.remote import direct_push, push_refusals
 from autosync_vcs.git.remote.direct_push import DirectPush, HeardOut
 from autosync_vcs.git.remote.remote_branch import RemoteBranch
 from autosync_vcs.git.remote.transport import Transport
@@ -133,11 +133,11 @@ class Pushing:
     def _meaning(self, failure: GitFailed, *, is_news: bool) -> Exception:
         """Tell what a failure means; ``is_news``: where we fetch from has not got it either."""
         at, fetched = self._transport.place_of(failure), self._transport.fetch_target.place
-        locked = refusals.hub_is_locked(failure.stderr, at)
+        locked = push_refusals.hub_is_locked(failure.stderr, at)
         self._locked = self._locked + 1 if locked else 0
         if locked is not None and self._locked >= LOCKED_IN_A_ROW:
             return locked
         meaning = self._transport.push_failure(failure, hooked=self._is_hooked())
         if isinstance(meaning, Rejected) and not is_news and at != fetched:
-            return refusals.has_commits_of_its_own(at, fetched)
+            return push_refusals.has_commits_of_its_own(at, fetched)
         return meaning

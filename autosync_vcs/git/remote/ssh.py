@@ -17,7 +17,8 @@ from pathlib import Path
 
 from autosync_vcs.driver import Held
 from autosync_vcs.git.plumbing.process import Git
-from autosync_vcs.git.remote.refusals import Place, key_is_locked
+from autosync_vcs.git.remote.place import Place
+from autosync_vcs.git.remote.refusals import key_is_locked
 
 OPTIONS = "-oBatchMode=yes -oConnectTimeout=15 -oServerAliveInterval=15 -oServerAliveCountMax=3"
 PERSIST_S = 600

@@ -8,8 +8,9 @@ import subprocess
 from autosync_vcs.driver import Held, HeldKind, Offline, Rejected
 from autosync_vcs.git.plumbing.process import Git, GitFailed, stop
 from autosync_vcs.git.plumbing.repository import Repository
-from autosync_vcs.git.remote import acceptance, refusals, transfer
+from autosync_vcs.git.remote import acceptance, push_refusals, refusals, transfer
 from autosync_vcs.git.remote.connection import Target
+from autosync_vcs.git.remote.place import Place, place
 from autosync_vcs.git.remote.ssh import Ssh
 
 
@@ -25,9 +26,9 @@ class Transport:
         self._process: subprocess.Popen[bytes] | None = None
         git = repository.git()
         self._fetch_url = git.line("remote", "get-url", remote)
-        self._fetch_place = refusals.place(self._fetch_url)
+        self._fetch_place = place(self._fetch_url)
         self.push_urls = git.line("remote", "get-url", "--push", "--all", remote).split("\n")
-        self._push_place = refusals.place(self.push_urls[0])
+        self._push_place = place(self.push_urls[0])
         self._ssh: Ssh | None = None
         environment: dict[str, str] = {}
         if "ssh" in (self._fetch_place.kind, self._push_place.kind):
@@ -104,14 +105,14 @@ class Transport:
         """Tell the same of a push; ``hooked``: the user has a pre-push hook."""
         at = self.place_of(failure)
         stdout = os.fsdecode(failure.stdout)
-        return self._explained(refusals.of_push(stdout, failure.stderr, at, hooked=hooked), at)
+        return self._explained(push_refusals.of_push(stdout, failure.stderr, at, hooked=hooked), at)
 
-    def place_of(self, failure: GitFailed) -> refusals.Place:
+    def place_of(self, failure: GitFailed) -> Place:
         """Tell which of the places that are pushed to a push failed at."""
-        number = refusals.failed_at(os.fsdecode(failure.stdout))
-        return refusals.place(self.push_urls[min(number, len(self.push_urls) - 1)])
+        number = push_refusals.failed_at(os.fsdecode(failure.stdout))
+        return place(self.push_urls[min(number, len(self.push_urls) - 1)])
 
-    def _explained(self, meaning: refusals.Failure, at: refusals.Place) -> Exception:
+    def _explained(self, meaning: refusals.Failure, at: Place) -> Exception:
         if at.kind == "file" and not os.path.exists(
             os.path.join(os.fsdecode(self._git.directory), at.host)
         ):
