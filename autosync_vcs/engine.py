@@ -360,16 +360,10 @@ def _network_end(state: State, event: NetworkEnd, now: float, settings: Settings
             )
         case FetchEnded():
             return _fetch_ended(state, event, now, settings, jitter)
-        case PushEnded(ahead):
-            push_at = now if ahead and state.push_at is None else state.push_at
+        case PushEnded():
             turn = turns.ended(state.turn, now)
             return dataclasses.replace(
-                _online(state),
-                rejections=0,
-                push_failures=0,
-                push_at=push_at,
-                barred=None,
-                turn=turn,
+                _online(state), rejections=0, push_failures=0, barred=None, turn=turn
             )
 
 

@@ -110,8 +110,7 @@ class FetchEnded:
 
 @dataclass(frozen=True, slots=True)
 class PushEnded:
-    ahead: bool = False
-    """HEAD has moved on meanwhile."""
+    pass
 
 
 @dataclass(frozen=True, slots=True)
