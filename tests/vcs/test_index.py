@@ -11,7 +11,7 @@ import pytest
 
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.index import index, index_journal
-from autosync_vcs.git.index.index import Entry
+from autosync_vcs.git.index.index import IndexEntry
 from autosync_vcs.git.index.index_lock import IndexLock
 from autosync_vcs.git.plumbing.repository import Repository
 from tests.helpers.gitbox import git, head, is_clean, make_repository, write
@@ -23,7 +23,7 @@ def place(tmp_path: Path) -> Path:
     return make_repository(tmp_path / "notes", {"a.txt": "one\n", "d/b.txt": "two\n", "c.txt": "three\n"})
 
 
-def commit_of(place: Path, name: str, content: str) -> tuple[Entry, str]:
+def commit_of(place: Path, name: str, content: str) -> tuple[IndexEntry, str]:
     """Write a file and make a commit of it on HEAD that no reference has yet."""
     write(place, {name: content})
     oid = git(place, "hash-object", "-w", name)
@@ -31,7 +31,9 @@ def commit_of(place: Path, name: str, content: str) -> tuple[Entry, str]:
     git(place, "read-tree", "HEAD", GIT_INDEX_FILE=beside)
     git(place, "update-index", "--add", "--cacheinfo", f"100644,{oid},{name}", GIT_INDEX_FILE=beside)
     tree = git(place, "write-tree", GIT_INDEX_FILE=beside)
-    return Entry("100644", oid, os.fsencode(name)), git(place, "commit-tree", tree, "-p", "HEAD", "-m", "x")
+    return IndexEntry("100644", oid, os.fsencode(name)), git(
+        place, "commit-tree", tree, "-p", "HEAD", "-m", "x"
+    )
 
 
 def test_an_index_prepared_beside_makes_the_status_clean(place: Path, repository: Repository) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from autosync_vcs.git.index import index_file
 from autosync_vcs.git.index.index_file import IndexFile, NotUnderstood, Patch, TreePatch, is_sound
-from autosync_vcs.git.plumbing.objects import Leaf
+from autosync_vcs.git.plumbing.entries import Entry
 from tests.helpers.gitbox import git, is_clean, make_repository, tree, write
 
 
@@ -26,8 +26,8 @@ def place(tmp_path: Path) -> Path:
     return make_repository(tmp_path / "notes", files)
 
 
-def leaf(place: Path, name: str, revision: str = "HEAD") -> Leaf:
-    return Leaf(*tree(place, revision)[name].split())
+def leaf(place: Path, name: str, revision: str = "HEAD") -> Entry:
+    return Entry(*tree(place, revision)[name].split())
 
 
 def changed(place: Path, name: str, content: str) -> bytes:
@@ -86,7 +86,7 @@ def test_an_entry_that_is_not_as_expected_is_left_to_git(place: Path) -> None:
     for wrong in (
         Patch(b"a.txt", leaf(place, "d/a.txt"), known, seen),
         Patch(b"txt", known, known, seen),
-        Patch(b"a.txt", Leaf("100755", known.oid), known, seen),
+        Patch(b"a.txt", Entry("100755", known.oid), known, seen),
     ):
         with pytest.raises(NotUnderstood):
             index.set([wrong], {})

@@ -6,14 +6,13 @@ import os
 from collections.abc import Iterable
 
 from autosync_common.messages import Change
-from autosync_vcs.git.commit.staging import Difference
-from autosync_vcs.git.plumbing.objects import Leaf
+from autosync_vcs.git.plumbing.entries import Entry, Step
 
 
-def changes_of(differences: Iterable[Difference]) -> Iterable[Change]:
+def changes_of(differences: Iterable[Step]) -> Iterable[Change]:
     """Say what changed; a file that is gone from one place and new in one other was renamed."""
-    gone: dict[Leaf, list[bytes]] = {}
-    new: dict[Leaf, list[bytes]] = {}
+    gone: dict[Entry, list[bytes]] = {}
+    new: dict[Entry, list[bytes]] = {}
     for one in differences:
         if one.new is None and one.old is not None:
             gone.setdefault(one.old, []).append(one.path)

@@ -25,7 +25,7 @@ from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.commit.made import Made, Path, together
 from autosync_vcs.git.commit.quarantine import look_of
 from autosync_vcs.git.index import index
-from autosync_vcs.git.index.index import Entry, Identity, Prepared, Seen
+from autosync_vcs.git.index.index import Identity, IndexEntry, Prepared, Seen
 from autosync_vcs.git.index.index_file import NotUnderstood, Patch
 from autosync_vcs.git.index.index_journal import (
     drop_given,
@@ -264,7 +264,7 @@ class Landing:
         now = index.identity(index.index_path(repository))
         if now is None or now[:3] != self._base:
             return followed(repository, row.old, row.new)
-        entries = [Entry(one.new.mode, one.new.oid, path) for path, one in paths.items() if one.new]
+        entries = [IndexEntry(one.new.mode, one.new.oid, path) for path, one in paths.items() if one.new]
         prepared = index.prepare(repository, entries, [path for path, one in paths.items() if not one.new])
         if prepared.base is None or prepared.base[:3] != self._base:
             return followed(repository, row.old, row.new)  # somebody stages right now

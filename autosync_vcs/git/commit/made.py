@@ -7,15 +7,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from autosync_vcs.git.index.index_file import TreePatch
-from autosync_vcs.git.plumbing.objects import Leaf
+from autosync_vcs.git.plumbing.entries import Entry
 
 
 @dataclass(frozen=True, slots=True)
 class Path:
     """What a commit, or a row of commits, does to a path; ``seen`` is the file that it took."""
 
-    old: Leaf | None
-    new: Leaf | None
+    old: Entry | None
+    new: Entry | None
     seen: os.stat_result | None
 
 

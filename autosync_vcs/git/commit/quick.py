@@ -20,14 +20,14 @@ from autosync_vcs.git.commit.judging import Limits, Loss
 from autosync_vcs.git.commit.made import Path
 from autosync_vcs.git.commit.quarantine import Quarantine, look_of
 from autosync_vcs.git.commit.scan import Looker
-from autosync_vcs.git.commit.staging import Difference, Draft, Lands, Update
+from autosync_vcs.git.commit.staging import Draft, Lands, Update
 from autosync_vcs.git.files.verdicts import ignored
 from autosync_vcs.git.index import index
-from autosync_vcs.git.index.index import Entry, Seen
+from autosync_vcs.git.index.index import IndexEntry, Seen
 from autosync_vcs.git.index.index_file import TreePatch
 from autosync_vcs.git.index.index_moved import IndexMoved
-from autosync_vcs.git.plumbing.entries import GITLINK, LINK
-from autosync_vcs.git.plumbing.objects import TREE_MODE, HelperDied, Leaf, Objects
+from autosync_vcs.git.plumbing.entries import GITLINK, LINK, Entry, Step
+from autosync_vcs.git.plumbing.objects import TREE_MODE, HelperDied, Objects
 from autosync_vcs.git.plumbing.paths import parents
 from autosync_vcs.git.plumbing.plainness import NotPlain, Settings, View, asked_settings, check_plain
 from autosync_vcs.git.plumbing.repository import Repository
@@ -46,8 +46,8 @@ _FEW = ("core.splitIndex=false", "core.untrackedCache=false")
 class _Plan:
     """What becomes of the given paths."""
 
-    hash: dict[bytes, tuple[os.stat_result, Leaf | None]] = field(default_factory=dict)
-    gone: dict[bytes, Leaf] = field(default_factory=dict)
+    hash: dict[bytes, tuple[os.stat_result, Entry | None]] = field(default_factory=dict)
+    gone: dict[bytes, Entry] = field(default_factory=dict)
     converts: bool = False
 
 
@@ -221,7 +221,7 @@ class Quick:
 
     # Blobs
 
-    def _hashed(self, plan: _Plan, settings: Settings) -> tuple[dict[bytes, Leaf], frozenset[bytes]]:
+    def _hashed(self, plan: _Plan, settings: Settings) -> tuple[dict[bytes, Entry], frozenset[bytes]]:
         """Write the blobs; give what each path is now, and the paths that kept changing meanwhile."""
         if plan.converts or len(plan.hash) > HASHED_SINGLY:
             return self._hashed_by_git(plan)
@@ -236,7 +236,7 @@ class Quick:
                 oid = self._hash(path, before)
                 now = _looked(look, path)
                 if now is not None and look_of(now) == look_of(before):
-                    new[path] = Leaf(_mode(before, leaf, settings), oid)
+                    new[path] = Entry(_mode(before, leaf, settings), oid)
                     plan.hash[path] = (before, leaf)
                     break
             else:
@@ -254,14 +254,14 @@ class Quick:
         except OSError:
             raise NotPlain from None
 
-    def _hashed_by_git(self, plan: _Plan) -> tuple[dict[bytes, Leaf], frozenset[bytes]]:
+    def _hashed_by_git(self, plan: _Plan) -> tuple[dict[bytes, Entry], frozenset[bytes]]:
         """Let git convert and hash, in an index of these paths and the rules that concern them only."""
         os.makedirs(self._repository.state_dir, exist_ok=True)
         path = os.path.join(self._repository.state_dir, b"index.few")
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
         git = index.with_index(self._repository, path).varied(settings=_FEW)
-        entries = [Entry(leaf.mode, leaf.oid, name) for name, (_, leaf) in plan.hash.items() if leaf]
+        entries = [IndexEntry(leaf.mode, leaf.oid, name) for name, (_, leaf) in plan.hash.items() if leaf]
         index.change_with(git, self._repository, [*entries, *self._rules(plan)])
         if Update(git, sparse=False)(sorted(plan.hash)):
             raise NotPlain
@@ -272,10 +272,10 @@ class Quick:
         if moved:
             raise NotPlain
         listing = (line.partition(b"\t") for line in git("ls-files", "-s", "-z").stdout.split(b"\0")[:-1])
-        found = {name: Leaf(*words.decode().split(" ")[:2]) for words, _, name in listing}
+        found = {name: Entry(*words.decode().split(" ")[:2]) for words, _, name in listing}
         return {name: found[name] for name in plan.hash if name in found}, frozenset()
 
-    def _rules(self, plan: _Plan) -> Iterator[Entry]:
+    def _rules(self, plan: _Plan) -> Iterator[IndexEntry]:
         """Give HEAD's attribute files on the way to these paths: git reads those where none is on disk."""
         assert self._view is not None
         directories = {parent for path in plan.hash for parent in parents(path)} | {b""}
@@ -283,18 +283,16 @@ class Quick:
             path = os.path.join(directory, b".gitattributes")
             leaf = None if path in plan.hash else lookup(self._objects, self._view.head, path)
             if leaf is not None and leaf.mode not in (TREE_MODE, GITLINK):
-                yield Entry(leaf.mode, leaf.oid, path)
+                yield IndexEntry(leaf.mode, leaf.oid, path)
 
     # The draft
 
     def _drafted(
-        self, view: View, plan: _Plan, new: Mapping[bytes, Leaf], pending: frozenset[bytes]
+        self, view: View, plan: _Plan, new: Mapping[bytes, Entry], pending: frozenset[bytes]
     ) -> Draft:
-        gone = [Difference(path, leaf, None) for path, leaf in plan.gone.items()]
+        gone = [Step(path, leaf, None) for path, leaf in plan.gone.items()]
         differences = gone + [
-            Difference(path, plan.hash[path][1], leaf)
-            for path, leaf in new.items()
-            if leaf != plan.hash[path][1]
+            Step(path, plan.hash[path][1], leaf) for path, leaf in new.items() if leaf != plan.hash[path][1]
         ]
         if plan.converts and len(differences) < len(plan.gone) + len(new):
             raise NotPlain  # what is kept is the same, but git status knows that only from the index
@@ -320,7 +318,7 @@ class Quick:
             loss=loss,
         )
 
-    def _trees(self, view: View, tree: str, differences: Iterable[Difference]) -> Mapping[bytes, TreePatch]:
+    def _trees(self, view: View, tree: str, differences: Iterable[Step]) -> Mapping[bytes, TreePatch]:
         """Give the trees that change, by their directory."""
         root = self._objects.tree_id(view.head)
         trees = {b"": TreePatch(root, tree)}
@@ -339,7 +337,7 @@ def _looked(look: Looker, path: bytes) -> os.stat_result | None:
         raise NotPlain from None
 
 
-def _loss(differences: Collection[Difference]) -> Loss:
+def _loss(differences: Collection[Step]) -> Loss:
     kept = [(one.old.oid, one.new.oid) for one in differences if one.old and one.new]
     return Loss(
         deleted=sum((one.new is None) - (one.old is None) for one in differences),
@@ -351,7 +349,7 @@ def _is_same(now: os.stat_result | None, before: os.stat_result) -> bool:
     return now is not None and look_of(now) == look_of(before)
 
 
-def _mode(seen: os.stat_result, leaf: Leaf | None, settings: Settings) -> str:
+def _mode(seen: os.stat_result, leaf: Entry | None, settings: Settings) -> str:
     if stat.S_ISLNK(seen.st_mode):
         return LINK
     if not settings.trusts_mode:

@@ -27,13 +27,13 @@ from autosync_vcs.git.commit.made import Made
 from autosync_vcs.git.commit.quarantine import Quarantine
 from autosync_vcs.git.commit.quick import Quick
 from autosync_vcs.git.commit.scan import Selection
-from autosync_vcs.git.commit.staging import Difference, Draft, Staging
+from autosync_vcs.git.commit.staging import Draft, Staging
 from autosync_vcs.git.index import index
 from autosync_vcs.git.index.index import Prepared, Seen
 from autosync_vcs.git.index.index_journal import complete, drop_record
 from autosync_vcs.git.index.index_lock import unwritable
 from autosync_vcs.git.index.index_moved import IndexMoved
-from autosync_vcs.git.plumbing.entries import GITLINK
+from autosync_vcs.git.plumbing.entries import GITLINK, Step
 from autosync_vcs.git.plumbing.objects import HelperDied, Objects
 from autosync_vcs.git.plumbing.plainness import NotPlain
 from autosync_vcs.git.plumbing.process import GitFailed
@@ -339,5 +339,5 @@ def _device(repository: Repository) -> int | None:
     return None
 
 
-def _blobs(differences: Iterable[Difference]) -> Iterable[str]:
+def _blobs(differences: Iterable[Step]) -> Iterable[str]:
     return (one.new.oid for one in differences if one.new is not None and one.new.mode != GITLINK)

@@ -25,8 +25,8 @@ from autosync_vcs.git.files.durable import make_durable
 from autosync_vcs.git.index import index
 from autosync_vcs.git.index.index import Prepared, Seen
 from autosync_vcs.git.index.index_file import TreePatch
+from autosync_vcs.git.plumbing.entries import Entry, Step
 from autosync_vcs.git.plumbing.names import is_reserved
-from autosync_vcs.git.plumbing.objects import Leaf
 from autosync_vcs.git.plumbing.process import Git, GitFailed
 from autosync_vcs.git.plumbing.repository import Repository
 from autosync_vcs.git.plumbing.trouble import held_by, is_general
@@ -37,15 +37,6 @@ EMPTY_TREE = {
     "sha1": "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
     "sha256": "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A path where the commit differs from HEAD; None where one of them has nothing."""
-
-    path: bytes
-    old: Leaf | None
-    new: Leaf | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +54,7 @@ class Draft:
     """A commit to be: what is to be committed, and the index beside where one was made."""
 
     prepared: Prepared | None
-    differences: tuple[Difference, ...]
+    differences: tuple[Step, ...]
     everything: bool = False
     """Whether nothing else in the index differs from HEAD, so that its tree is the commit's."""
     touched: bool = False
@@ -204,7 +195,7 @@ class Staging:
                 break
         return frozenset(remaining)
 
-    def _compared(self, git: Git, head: str | None) -> list[Difference]:
+    def _compared(self, git: Git, head: str | None) -> list[Step]:
         """Give all that differs between a commit and the index beside."""
         base = head or EMPTY_TREE[self._repository.object_format]
         options = ("--raw", "-z", "--no-renames", "--ignore-submodules=none", "--ita-invisible-in-index")
@@ -261,7 +252,7 @@ def _remove_as_git(git: Git, paths: Sequence[bytes]) -> None:
         git("rm", "-q", "-f", "--cached", *options, input=lines, allow=(0, 1))
 
 
-def _is_left_out(one: Difference) -> bool:
+def _is_left_out(one: Step) -> bool:
     """Tell whether a person has staged what no other host takes."""
     return one.new is not None and is_reserved(one.path)
 
@@ -288,13 +279,13 @@ def _looked(look: Looker, path: bytes) -> Look:
     return None if seen is None or stat.S_ISDIR(seen.st_mode) else look_of(seen)
 
 
-def _difference(words: bytes, path: bytes) -> Difference:
+def _difference(words: bytes, path: bytes) -> Step:
     old_mode, new_mode, old, new, _ = words.removeprefix(b":").decode().split(" ")
-    return Difference(path, _leaf(old_mode, old), _leaf(new_mode, new))
+    return Step(path, _leaf(old_mode, old), _leaf(new_mode, new))
 
 
-def _leaf(mode: str, oid: str) -> Leaf | None:
-    return None if mode == "000000" else Leaf(mode, oid)
+def _leaf(mode: str, oid: str) -> Entry | None:
+    return None if mode == "000000" else Entry(mode, oid)
 
 
 def _no_index(repository: Repository) -> Held:

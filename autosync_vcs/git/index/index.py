@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.index.index_file import IndexFile, NotUnderstood, Patch, TreePatch, is_sound
-from autosync_vcs.git.plumbing.objects import Leaf
+from autosync_vcs.git.plumbing.entries import Entry
 from autosync_vcs.git.plumbing.process import Git
 from autosync_vcs.git.plumbing.repository import Repository
 
@@ -25,7 +25,7 @@ _FIRST_SECOND_NS = 10**9
 _FLAGGED = re.compile(rb"(?<=\0)(?!H )[^\0]+")
 
 
-class Entry(NamedTuple):
+class IndexEntry(NamedTuple):
     """What the index shall say of a path; ``mode`` as git writes it, ``100644``."""
 
     mode: str
@@ -105,7 +105,7 @@ def copy_index(repository: Repository, name: bytes = b"index.new") -> Prepared:
 
 def prepare(
     repository: Repository,
-    entries: Iterable[Entry] = (),
+    entries: Iterable[IndexEntry] = (),
     gone: Iterable[bytes] = (),
     *,
     skipped: Collection[bytes] = (),
@@ -127,14 +127,14 @@ def prepare(
 
 
 def change(
-    repository: Repository, prepared: Prepared, entries: Iterable[Entry], gone: Iterable[bytes] = ()
+    repository: Repository, prepared: Prepared, entries: Iterable[IndexEntry], gone: Iterable[bytes] = ()
 ) -> None:
     """Set and remove entries in a prepared index."""
     change_with(with_index(repository, prepared.path), repository, entries, gone)
 
 
 def change_with(
-    git: Git, repository: Repository, entries: Iterable[Entry], gone: Iterable[bytes] = ()
+    git: Git, repository: Repository, entries: Iterable[IndexEntry], gone: Iterable[bytes] = ()
 ) -> None:
     """Set and remove entries in the index that this git works on."""
     nothing = "0" * (64 if repository.object_format == "sha256" else 40)
@@ -193,7 +193,7 @@ def _check_time(seen: Identity | None) -> None:
         raise NotUnderstood("its time says nothing")
 
 
-def holds_plainly(repository: Repository, leaves: Mapping[bytes, Leaf]) -> bool:
+def holds_plainly(repository: Repository, leaves: Mapping[bytes, Entry]) -> bool:
     """Tell whether the index says just this of these paths, without a flag; False where only git knows."""
     with contextlib.suppress(NotUnderstood, FileNotFoundError):
         IndexFile(index_path(repository), repository.object_format).check_plain(leaves)

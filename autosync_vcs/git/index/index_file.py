@@ -24,7 +24,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from io import FileIO
 from typing import NamedTuple
 
-from autosync_vcs.git.plumbing.objects import Leaf
+from autosync_vcs.git.plumbing.entries import Entry
 
 _STAT = struct.Struct(">10L")
 _HEADER = struct.Struct(">4sLL")
@@ -45,8 +45,8 @@ class Patch(NamedTuple):
     """An entry to change; ``old`` and ``new`` may be the same when only the stat data are new."""
 
     path: bytes
-    old: Leaf
-    new: Leaf
+    old: Entry
+    new: Entry
     seen: os.stat_result
 
 
@@ -93,7 +93,7 @@ class IndexFile:
                 if not wanted:
                     break
 
-    def check_plain(self, leaves: Mapping[bytes, Leaf]) -> None:
+    def check_plain(self, leaves: Mapping[bytes, Entry]) -> None:
         """Raise ``NotUnderstood`` unless each has an entry that says this, without any flag."""
         nowhere = os.fstat(self._file.fileno())
         self._found([Patch(path, leaf, leaf, nowhere) for path, leaf in leaves.items()])

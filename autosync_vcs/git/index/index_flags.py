@@ -10,7 +10,6 @@ from autosync_vcs.git.files.verdicts import clean_entries
 from autosync_vcs.git.index import index
 from autosync_vcs.git.index.outside import is_sparse, outside
 from autosync_vcs.git.plumbing.entries import GITLINK, Entry, Step, pieces
-from autosync_vcs.git.plumbing.objects import Leaf
 from autosync_vcs.git.plumbing.paths import parents
 from autosync_vcs.git.plumbing.repository import Repository
 
@@ -119,7 +118,7 @@ def _may_be_flagged(repository: Repository) -> bool:
 
 
 def _is_plain(repository: Repository, steps: Iterable[Step]) -> bool:
-    known = {step.path: Leaf(*step.old) for step in steps if step.old and step.old.mode != GITLINK}
+    known = {step.path: step.old for step in steps if step.old and step.old.mode != GITLINK}
     return index.holds_plainly(repository, known)
 
 

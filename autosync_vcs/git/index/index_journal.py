@@ -25,8 +25,8 @@ from typing import Any
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.index.index import (
-    Entry,
     Identity,
+    IndexEntry,
     Prepared,
     identity,
     index_path,
@@ -120,7 +120,7 @@ def followed(repository: Repository, old: str | None, new: str) -> Prepared:
     for _ in range(ATTEMPTS):
         base = identity(index_path(repository))
         steps = _unstaged(repository, old, new)
-        entries = [Entry(*step.new, step.path) for step in steps if step.new]
+        entries = [IndexEntry(*step.new, step.path) for step in steps if step.new]
         there = frozenset(entry.path for entry in entries)
         found = flags(repository, steps)
         prepared = prepare(

@@ -32,7 +32,7 @@ def outside(repository: Repository, entries: Mapping[bytes, Entry]) -> set[bytes
     os.makedirs(os.path.join(place, b"tree"))
     try:
         git = _git(repository, place)
-        index.change_with(git, repository, (index.Entry(*new, path) for path, new in entries.items()))
+        index.change_with(git, repository, (index.IndexEntry(*new, path) for path, new in entries.items()))
         git("sparse-checkout", "reapply")
         return {path for path, tag in index.tags(git).items() if tag == "S"}
     finally:

@@ -35,7 +35,7 @@ from autosync_vcs.git.merge.rules import are_rules, joined, with_defaults
 from autosync_vcs.git.plumbing.entries import FILES, GITLINK, Entry, differences, lookup
 from autosync_vcs.git.plumbing.neutral import neutral, with_promised
 from autosync_vcs.git.plumbing.neutral_trees import NeutralTrees
-from autosync_vcs.git.plumbing.objects import HelperDied, Leaf
+from autosync_vcs.git.plumbing.objects import HelperDied
 from autosync_vcs.git.plumbing.paths import parents
 from autosync_vcs.git.plumbing.process import Git, GitFailed
 from autosync_vcs.git.plumbing.repository import Repository
@@ -260,8 +260,7 @@ def _resolved(git: Git, trees: NeutralTrees, one: str, other: str, outcome: _Out
         result[copy] = claim.entry
         conflicts[path].append(copy)
     gone = dict.fromkeys([*unmerged, *_moved_names(trees, one, other, outcome.tree, unmerged)])
-    leaves = {path: Leaf(*entry) for path, entry in result.items()}
-    tree = build(trees, outcome.tree, {**gone, **leaves})
+    tree = build(trees, outcome.tree, {**gone, **result})
     return Merged(
         tree, tuple(Conflict(path, tuple(copies), hosts[path]) for path, copies in conflicts.items())
     )

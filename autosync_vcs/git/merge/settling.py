@@ -129,10 +129,9 @@ def _in_head(repository: Repository, names: Iterable[bytes]) -> dict[bytes, Entr
     tip = head(repository).id
     with closing(Reader(repository)) as reader:
         try:
-            found = {name: lookup(reader, tip, name) if tip else None for name in names}
+            return {name: lookup(reader, tip, name) if tip else None for name in names}
         except HelperDied as death:
             raise held_by_helper(repository, str(death)) from None
-    return {name: Entry(*leaf) if leaf else None for name, leaf in found.items()}
 
 
 def _no_file(copy: bytes) -> TemporaryError:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from autosync_vcs.git.plumbing.entries import GITLINK
+from autosync_vcs.git.plumbing.entries import GITLINK, Entry
 from autosync_vcs.git.plumbing.neutral import neutral
-from autosync_vcs.git.plumbing.objects import TREE_MODE, Helper, Leaf, Tree
+from autosync_vcs.git.plumbing.objects import TREE_MODE, Helper, Tree
 from autosync_vcs.git.plumbing.reader import Reader
 from autosync_vcs.git.plumbing.repository import Repository
 from autosync_vcs.git.plumbing.trees import lookup
@@ -30,7 +30,7 @@ class NeutralTrees:
     def names_beside(self, tree: str, path: bytes) -> list[bytes]:
         """Give the paths of what is in the same directory as a path, in a tree."""
         directory, slash, _ = path.rpartition(b"/")
-        found = lookup(self, tree, directory) if slash else Leaf(TREE_MODE, tree)
+        found = lookup(self, tree, directory) if slash else Entry(TREE_MODE, tree)
         if found is None or found.mode != TREE_MODE:
             return []
         return [directory + slash + name for name in self.tree(found.oid)]

@@ -17,11 +17,11 @@ import stat
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from autosync_common.talk import talk
 from autosync_vcs.git.plumbing.configuration import configuration_state
-from autosync_vcs.git.plumbing.entries import GITLINK, LINK
+from autosync_vcs.git.plumbing.entries import GITLINK, LINK, Entry
 from autosync_vcs.git.plumbing.process import LOCAL_TIMEOUT_S, Git, stop
 from autosync_vcs.git.plumbing.repository import Repository
 from autosync_vcs.git.plumbing.tree_cache import TreeCache
@@ -30,18 +30,12 @@ TREE_MODE = "40000"
 Answer = TypeVar("Answer")
 
 
+Tree = Mapping[bytes, Entry]
+"""What a tree says of each name; modes as in trees, ``100644`` or ``40000``."""
+
+
 class HelperDied(Exception):
     """A helper ended, or gave no answer in time; ``str()`` is what it said."""
-
-
-class Leaf(NamedTuple):
-    """What a tree says of one name; ``mode`` as in trees, ``100644`` or ``40000``."""
-
-    mode: str
-    oid: str
-
-
-Tree = Mapping[bytes, Leaf]
 
 
 class Helper:
@@ -278,7 +272,7 @@ def parse_tree(content: bytes, id_size: int) -> Tree:
             space = content.index(b" ", at)
             end = content.index(b"\0", space)
             oid = content[end + 1 : end + 1 + id_size].hex()
-            tree[content[space + 1 : end]] = Leaf(_canonical(content[at:space]), oid)
+            tree[content[space + 1 : end]] = Entry(_canonical(content[at:space]), oid)
             at = end + 1 + id_size
     except ValueError:
         raise HelperDied("a tree is malformed") from None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from autosync_vcs.git.plumbing import entries
 from autosync_vcs.git.plumbing.entries import GITLINK, Entry
 from autosync_vcs.git.plumbing.neutral import neutral
-from autosync_vcs.git.plumbing.objects import TREE_MODE, HelperDied, Leaf
+from autosync_vcs.git.plumbing.objects import TREE_MODE, HelperDied
 from autosync_vcs.git.plumbing.reader import Reader
 from autosync_vcs.git.plumbing.repository import Repository
 
@@ -72,13 +72,13 @@ def _walk(
         raise _TooMuch
 
 
-def _is_tree(leaf: Leaf | None) -> bool:
+def _is_tree(leaf: Entry | None) -> bool:
     return leaf is not None and leaf.mode == TREE_MODE
 
 
-def _tree(leaf: Leaf | None) -> str | None:
+def _tree(leaf: Entry | None) -> str | None:
     return leaf.oid if leaf is not None and leaf.mode == TREE_MODE else None
 
 
-def _file(leaf: Leaf | None) -> Entry | None:
-    return Entry(*leaf) if leaf is not None and leaf.mode != TREE_MODE else None
+def _file(leaf: Entry | None) -> Entry | None:
+    return leaf if leaf is not None and leaf.mode != TREE_MODE else None

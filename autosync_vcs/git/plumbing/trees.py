@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from autosync_vcs.git.plumbing.objects import TREE_MODE, Leaf, Tree
+from autosync_vcs.git.plumbing.entries import Entry
+from autosync_vcs.git.plumbing.objects import TREE_MODE, Tree
 
-Changes = Mapping[bytes, Leaf | None]
+Changes = Mapping[bytes, Entry | None]
 """By path from the root: what it shall be, None for what shall be gone."""
 
 
@@ -24,7 +25,7 @@ def build(objects: Builder, base: str | None, changes: Changes) -> str:
     return _built(objects, base, changes) or objects.make_tree({})
 
 
-def lookup(objects: Trees, base: str, path: bytes) -> Leaf | None:
+def lookup(objects: Trees, base: str, path: bytes) -> Entry | None:
     """Give what a commit or tree has at a path; None where it has nothing."""
     *directories, name = path.split(b"/")
     for directory in directories:
@@ -37,7 +38,7 @@ def lookup(objects: Trees, base: str, path: bytes) -> Leaf | None:
 
 def _built(objects: Builder, base: str | None, changes: Changes) -> str | None:
     children = dict(objects.tree(base)) if base else {}
-    below: dict[bytes, dict[bytes, Leaf | None]] = {}
+    below: dict[bytes, dict[bytes, Entry | None]] = {}
     for path, leaf in changes.items():
         name, slash, rest = path.partition(b"/")
         if slash:
@@ -51,12 +52,12 @@ def _built(objects: Builder, base: str | None, changes: Changes) -> str | None:
     return objects.make_tree(children) if children else None
 
 
-def _set_directory(objects: Builder, children: dict[bytes, Leaf], name: bytes, changes: Changes) -> None:
+def _set_directory(objects: Builder, children: dict[bytes, Entry], name: bytes, changes: Changes) -> None:
     """Change what is below a name; a file of that name gives way if anything is to be there."""
     was = children.get(name)
     directory = was.oid if was is not None and was.mode == TREE_MODE else None
     oid = _built(objects, directory, changes)
     if oid is not None:
-        children[name] = Leaf(TREE_MODE, oid)
+        children[name] = Entry(TREE_MODE, oid)
     elif directory is not None:
         del children[name]

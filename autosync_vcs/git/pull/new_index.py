@@ -23,7 +23,7 @@ from autosync_vcs.git.index.index_flags import Flags
 from autosync_vcs.git.index.index_moved import IndexMoved
 from autosync_vcs.git.plumbing.at_once import in_background
 from autosync_vcs.git.plumbing.entries import FILES, GITLINK, Step
-from autosync_vcs.git.plumbing.objects import HelperDied, Leaf
+from autosync_vcs.git.plumbing.objects import HelperDied
 from autosync_vcs.git.plumbing.paths import parents
 from autosync_vcs.git.plumbing.plainness import is_plain_name
 from autosync_vcs.git.plumbing.process import GitFailed
@@ -73,7 +73,7 @@ class NewIndex:
     def check(self) -> None:
         """Raise ``Held`` where git refuses a name that comes; nobody is asked about ordinary ones."""
         entries = [
-            index.Entry(step.new.mode, step.new.oid, step.path)
+            index.IndexEntry(step.new.mode, step.new.oid, step.path)
             for step in self._steps
             if step.new and not _is_ordinary(step.path, step.new.mode)
         ]
@@ -86,7 +86,7 @@ class NewIndex:
                 HeldKind.REPOSITORY, f"git refuses what came (the name {name!r})", "nothing was changed"
             )
 
-    def _taken_by_git(self, entries: Iterable[index.Entry]) -> set[bytes]:
+    def _taken_by_git(self, entries: Iterable[index.IndexEntry]) -> set[bytes]:
         """Give the names that git takes into an index: it leaves others out, or fails."""
         path = os.path.join(self._repository.state_dir, b"names.index")
         for leftover in (path, path + b".lock"):
@@ -185,7 +185,7 @@ class NewIndex:
         """
         unlike = os.lstat(self._repository.git_dir)  # no file has this: what is not in place is compared
         patches = [
-            Patch(step.path, Leaf(*step.old), Leaf(*step.new), self._looked(step.path, placed) or unlike)
+            Patch(step.path, step.old, step.new, self._looked(step.path, placed) or unlike)
             for step in self._steps
             if step.old and step.new
         ]
@@ -208,7 +208,9 @@ class NewIndex:
     # Entries made by git
 
     def _made_by_git(self) -> index.Prepared:
-        entries = [index.Entry(step.new.mode, step.new.oid, step.path) for step in self._steps if step.new]
+        entries = [
+            index.IndexEntry(step.new.mode, step.new.oid, step.path) for step in self._steps if step.new
+        ]
         gone = {step.path for step in self._steps if step.new is None}
         skipped, assumed = self._there(self._flags.skipped), self._there(self._flags.assumed)
         prepared = index.prepare(self._repository, entries, gone, skipped=skipped, assumed=assumed)
@@ -233,7 +235,7 @@ class NewIndex:
         if len(steps) <= FEW_ENTRIES and all(step.new and step.new.mode != GITLINK for step in steps):
             looks = {step.path: self._looked(step.path, placed) for step in steps}
             patches = [
-                Patch(step.path, Leaf(*step.new), Leaf(*step.new), seen)
+                Patch(step.path, step.new, step.new, seen)
                 for step in steps
                 if step.new and (seen := looks[step.path])
             ]
