@@ -106,7 +106,7 @@ def test_the_host_is_read_as_git_reads_trailers(place: Path) -> None:
         ("a\n\ntext\n\nautosync-host: b c\nOther: x", "b c"),
         ("Autosync-Host: title", None),
         ("a", None),
-        ("a\n\nAutosync-Host: evil\x1b]0;pwned\x07\u202e", "evil ]0;pwned"),
+        ("a\n\nAutosync-Host: evil\x1b]0;pwned\x07\u202e", "evil"),
         ("a\n\nAutosync-Host: " + "x" * 500, "x" * 64),
     ):
         git(place, "commit", "-q", "--allow-empty", "-m", message)

@@ -24,7 +24,7 @@ from autosync_vcs.git.files.dropping import judged
 from autosync_vcs.git.files.kept import WRITTEN_LATE, keep
 from autosync_vcs.git.files.look import Local, look, look_below
 from autosync_vcs.git.files.places import Places, make
-from autosync_vcs.git.files.swap import directory, exchange, move
+from autosync_vcs.git.files.swap import directory, exchange, move, reached
 from autosync_vcs.git.plumbing.entries import FILES, Entry, Step
 from autosync_vcs.git.plumbing.repository import Repository
 from autosync_vcs.git.pull.applied import Displaced
@@ -177,7 +177,8 @@ def _let_wait(repository: Repository, displaced: Displaced) -> None:
     file = os.path.join(home, b"displaced", token)
     make(repository, os.path.dirname(file))
     _note(os.path.join(base, token), displaced._replace(file=file), time.time())
-    os.rename(displaced.file, file)
+    with reached(displaced.file) as (near, name):
+        os.rename(name, file, src_dir_fd=near)
 
 
 def _note(name: bytes, displaced: Displaced, since: float) -> None:
@@ -193,6 +194,7 @@ def _note(name: bytes, displaced: Displaced, since: float) -> None:
         json.dump(fields, record)
         record.flush()
         os.fsync(record.fileno())
+    os.replace(name + b".new", name + b".json")
 
 
 def _records(repository: Repository) -> Iterator[tuple[bytes, Displaced, float]]:
