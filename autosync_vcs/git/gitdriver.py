@@ -227,6 +227,8 @@ class GitDriver:
                 return None
             self._sharing.note_shared_before(remote)
             found = remote.fetch()
+            if found is not None and remote.branch == self._sharing.branch:
+                self._adopt = None
             if found is None:
                 other = self._sharing.other_branch(remote)
                 if other is not None:

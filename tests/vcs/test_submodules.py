@@ -143,6 +143,7 @@ def test_a_submodule_that_was_left_behind_counts_again_once_somebody_moves_it(
 ) -> None:
     before = moved_on(world)
     sub, driver = world.other / "sub", world.drivers[1]
+    assert driver.commit(None).quarantined
     if way == "committed":
         commit(sub, {"s.txt": "mine\n"})
     elif way == "staged":

@@ -138,6 +138,41 @@ def test_a_late_write_that_does_not_agree_with_a_save_is_kept_and_told(world: Wo
     assert contents(world.anna) == {"app.log": "AGAIN\nANNA\n" + LINES + "saved\n"}
 
 
+@pytest.mark.parametrize("attempt", range(4))  # they are looked at in the order of random names
+def test_two_programs_that_have_two_versions_open_take_back_nothing(world: World, attempt: int) -> None:
+    writes = [appends_to_what_it_has_open(world.ben / "app.log")]
+    world.driver.integrate()
+    writes.append(appends_to_what_it_has_open(world.ben / "app.log"))
+    commit(world.anna, {"app.log": "AGAIN\nANNA\n" + LINES.replace("line 20\n", "LINE 20\n")}, "again")
+    git(world.anna, "push", "-q", "origin", "main")
+    world.driver.fetch()
+    world.driver.integrate()
+    for number, write in enumerate(writes):
+        write(f"late {number}\n")
+    assert len(list(world.ben.glob(".git/autosync/displaced/*.json"))) == 2, attempt
+    world.settle()
+    text = contents(world.anna)["app.log"]
+    assert text.startswith("AGAIN\nANNA\n")
+    assert "LINE 20\n" in text
+    kept = "".join(file.read_text() for file in world.ben.glob(".git/autosync/kept/*/*"))
+    copies = "".join(content for name, content in contents(world.anna).items() if "conflict" in name)
+    for number in range(2):
+        assert f"late {number}\n" in text + kept + copies
+
+
+def test_a_filter_that_fails_keeps_a_late_save_from_no_commit(world: World) -> None:
+    write = displaced_while_open(world)
+    git(world.ben, "config", "filter.broken.clean", "false")
+    git(world.ben, "config", "filter.broken.smudge", "cat")
+    git(world.ben, "config", "filter.broken.required", "true")
+    (world.ben / ".git/info/attributes").write_text("app.log filter=broken\n")
+    write("late\n")
+    (world.ben / "other.txt").write_text("saved\n")
+    for _ in range(2):
+        world.driver.commit([b"other.txt"])
+    assert git(world.ben, "show", "HEAD:other.txt") == "saved"
+
+
 @pytest.mark.parametrize(
     "point", ["apply: race journal written", "apply: exchanged, not judged", "apply: settled",
               "apply: journal gone"]

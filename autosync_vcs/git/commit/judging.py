@@ -100,8 +100,11 @@ class Judge:
             self._present(one, seen)
 
     def _present(self, one: Found, seen: os.stat_result) -> None:
+        if one.path in self._behind:
+            self.result.bad[one.path] = (BEHIND, None)  # its directory looks the same when it is moved
+            return
         look = look_of(seen)
-        reason = BEHIND if one.path in self._behind else self._objection(one, seen)
+        reason = self._objection(one, seen)
         if reason:
             self.result.bad[one.path] = (reason, look)
         elif self._quarantine.blocks(one.path, look):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,6 +51,8 @@ def _holds_link(file: bytes, expected: str, object_format: str) -> bool:
 
 
 def _may_go(fd: int, expected: str, object_format: str, since: float) -> bool:
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        return False
     written = is_being_written(fd)
     if written or (written is None and time.time() - since < BLIND_WAIT_S):
         return False

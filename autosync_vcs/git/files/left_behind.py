@@ -34,7 +34,7 @@ def note(repository: Repository, steps: Iterable[Step]) -> None:
         if step.new is None or step.new.mode != GITLINK:
             continue
         old = step.old.oid if step.old is not None and step.old.mode == GITLINK else None
-        now = _checked_out(repository, step.path)
+        now = _checked_out(repository, step.path, was or old)
         if now is not None and now != step.new.oid and (old is None or now in (old, was)):
             after[step.path] = now
     if after != before:
@@ -46,7 +46,9 @@ def behind(repository: Repository, paths: Iterable[bytes]) -> frozenset[bytes]:
     """Give those of the submodules that are still where a pull left them."""
     notes = noted.read(repository, SUBJECT)
     return frozenset(
-        path for path in paths if path in notes and notes[path] == _checked_out(repository, path)
+        path
+        for path in paths
+        if path in notes and notes[path] == _checked_out(repository, path, notes[path])
     )
 
 
@@ -58,12 +60,13 @@ def forget(repository: Repository, covered: Callable[[bytes], bool], still: Coll
         noted.write(repository, SUBJECT, after)
 
 
-def _checked_out(repository: Repository, path: bytes) -> str | None:
-    """Give the commit of a repository inside; None where there is none."""
-    inside = repository.git().varied(
-        directory=os.path.join(repository.top, path), environment={"GIT_DIR": ".git"}
-    )
-    try:
-        return inside.line("rev-parse", "--verify", "--quiet", "HEAD") or None
-    except (GitFailed, OSError):
+def _checked_out(repository: Repository, path: bytes, otherwise: str | None) -> str | None:
+    """Give the commit of a repository inside; None where there is none, ``otherwise`` where git fails."""
+    place = os.path.join(repository.top, path)
+    if not os.path.lexists(os.path.join(place, b".git")):
         return None
+    inside = repository.git().varied(directory=place, environment={"GIT_DIR": ".git"})
+    try:
+        return inside.line("rev-parse", "--verify", "--quiet", "HEAD", allow=(0, 1)) or None
+    except (GitFailed, OSError):
+        return otherwise

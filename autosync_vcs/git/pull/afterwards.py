@@ -75,8 +75,10 @@ class Afterwards:
         returned = displaced.revisit(self._repository)
         journal = Journal(head(self._repository).ref or "", now, now)
         later = Result()
-        self._keep_what_does_not_merge(journal, returned, later)
-        self.merge_returned(journal, returned, later)
+        if returned.raced or returned.late:
+            with IndexLock(self._repository):
+                self._keep_what_does_not_merge(journal, returned, later)
+                self._merge(journal, returned, later)
         result.conflicts += later.conflicts
         result.kept += returned.kept + later.kept
         result.dirty |= later.dirty
@@ -87,12 +89,16 @@ class Afterwards:
 
     def merge_returned(self, journal: Journal, returned: displaced.Returned, result: Result) -> None:
         """Merge saves that have their names back with the commit, which the branch has reached."""
+        if returned.raced:
+            with IndexLock(self._repository):
+                self._merge(journal, returned, result)
+
+    def _merge(self, journal: Journal, returned: displaced.Returned, result: Result) -> None:
         raced = [*returned.raced, *(late.step for late in returned.late)]
         if raced:
             journal.rounds[1:] = []
             journal.rounds = journal.rounds or [[]]
-            with IndexLock(self._repository):
-                self.rounds(journal, result).merge(raced)
+            self.rounds(journal, result).merge(raced)
 
     def _keep_what_does_not_merge(
         self, journal: Journal, returned: displaced.Returned, result: Result

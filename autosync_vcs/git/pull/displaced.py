@@ -22,10 +22,11 @@ from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Kept
 from autosync_vcs.git.files.dropping import judged
 from autosync_vcs.git.files.kept import WRITTEN_LATE, keep
-from autosync_vcs.git.files.look import Local, look, look_below
+from autosync_vcs.git.files.look import LARGE_BYTES, Local, look, look_below
 from autosync_vcs.git.files.places import Places, make
 from autosync_vcs.git.files.swap import directory, exchange, move, reached
 from autosync_vcs.git.plumbing.entries import FILES, Entry, Step
+from autosync_vcs.git.plumbing.process import GitFailed
 from autosync_vcs.git.plumbing.repository import Repository
 from autosync_vcs.git.pull.applied import Displaced
 from autosync_vcs.git.pull.journal import pack_step, unpack_step
@@ -55,7 +56,7 @@ class Returned:
     late: list[Late] = field(default_factory=list)
 
     def concerns(self, path: bytes) -> bool:
-        """Tell whether another save of this path is merged already."""
+        """Tell whether another save of this path is merged already: one after the other."""
         return any(step.path == path for step in (*self.raced, *(late.step for late in self.late)))
 
 
@@ -80,11 +81,11 @@ def revisit(repository: Repository) -> Returned:
             os.unlink(record)
             continue
         found = look_below(*os.path.split(displaced.file), repository.object_format)
-        if found is None or found.raw in ("", displaced.expected):
+        if found is None or found.raw in ("", displaced.expected) or returned.concerns(displaced.step.path):
             continue
         if _has_lost_its_name(repository, displaced, found):
             late = _late(repository, displaced, found, record)
-            if late is not None and not returned.concerns(displaced.step.path):
+            if late is not None:
                 returned.late.append(late)
             continue
         returned.records.append(record)
@@ -102,13 +103,18 @@ def _has_lost_its_name(repository: Repository, displaced: Displaced, found: Loca
     local = look_below(repository.top, displaced.step.path, repository.object_format)
     if local is None or local.mode not in FILES or found.mode not in FILES or displaced.step.old is None:
         return False
+    if found.signature.size > LARGE_BYTES:
+        return False
     return displaced.placed not in (local.raw, found.raw)
 
 
 def _late(repository: Repository, displaced: Displaced, found: Local, record: bytes) -> Late | None:
     """Take up what a late save holds now; None while that changes."""
-    path, git = displaced.step.path, repository.git()
-    oid = git.line("hash-object", "-w", f"--path={os.fsdecode(path)}", "--", os.fsdecode(displaced.file))
+    path, git, file = displaced.step.path, repository.git(), os.fsdecode(displaced.file)
+    try:
+        oid = git.line("hash-object", "-w", f"--path={os.fsdecode(path)}", "--", file)
+    except GitFailed:  # a filter that fails: as it is, it fits in nowhere and is kept
+        oid = git.line("hash-object", "-w", "--no-filters", "--", file)
     again = look_below(*os.path.split(displaced.file), repository.object_format)
     if again is None or again.raw != found.raw:
         return None

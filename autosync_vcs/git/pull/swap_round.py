@@ -151,7 +151,7 @@ class SwapRound:
             self._keep_permissions(stage, parent, name, local)
             exchange(stage, name, parent, name)
             crash_point("apply: exchanged, not judged")
-            if self._may_differ(step, local) or self._came_out_as_believed(step, stage, name):
+            if self._came_out_as_it_may(step, stage, name, local):
                 self._note_displaced(step, b"new")
                 return True
             self._exchange_back(step, stage, parent, name)
@@ -213,6 +213,12 @@ class SwapRound:
     def _may_differ(self, step: Step, local: Local) -> bool:
         """Tell whether a file is displaced whatever it holds by now."""
         return self._is_last and step.old is not None and local.mode not in (DIRECTORY, OTHER)
+
+    def _came_out_as_it_may(self, step: Step, stage: int, name: bytes, local: Local) -> bool:
+        if not self._may_differ(step, local):
+            return self._came_out_as_believed(step, stage, name)
+        out = self._look(stage, name)
+        return out is not None and self._may_differ(step, out)
 
     def _came_out_as_believed(self, step: Step, stage: int, name: bytes) -> bool:
         believed = self._ready.believed[step.path]

@@ -8,7 +8,9 @@ from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.plumbing.configuration import WhileConfigured
 from autosync_vcs.git.plumbing.reader import Reader
 from autosync_vcs.git.plumbing.repository import Repository
-from autosync_vcs.git.remote.remote import Remote
+from autosync_vcs.git.remote.direct_push import HeardOut
+from autosync_vcs.git.remote.half_packs import HalfPacks
+from autosync_vcs.git.remote.remote import Remembered, Remote
 from autosync_vcs.git.remote.remote_branch import choose
 
 
@@ -34,6 +36,7 @@ class CurrentRemote:
         self._reader = reader
         self._connections = connections
         self._configured = WhileConfigured(repository, self._find)
+        self._remembered = Remembered(HalfPacks(repository), HeardOut())
         self._last: Remote | None = None
         self._is_stopped = False
 
@@ -77,7 +80,11 @@ class CurrentRemote:
         if synced is None:
             return None
         remote = Remote(
-            self._repository, synced, runtime_directory=self._connections(), reader=self._reader
+            self._repository,
+            synced,
+            runtime_directory=self._connections(),
+            reader=self._reader,
+            remembered=self._remembered,
         )
         remote.is_new = before is not None and (before.is_new or before.urls != remote.urls)
         self._last = remote

@@ -74,6 +74,7 @@ class DirectPush:
     def open(self) -> None:
         """Connect to the hub now, unless it has too much to do for us; returns at once."""
         if self._heard_out.are_many():
+            self.rest()
             return
         with self._lock:
             if self._waiting is None or not self._waiting.is_fresh():

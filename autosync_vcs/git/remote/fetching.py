@@ -38,13 +38,15 @@ class _Ways(NamedTuple):
 class Fetching:
     """Fetches from one remote. Not for two threads at once, except ``warm_up``, ``rest`` and ``stop``."""
 
-    def __init__(self, repository: Repository, transport: Transport, reader: Reader) -> None:
+    def __init__(
+        self, repository: Repository, transport: Transport, reader: Reader, half_packs: HalfPacks
+    ) -> None:
         self._repository = repository
         self._transport = transport
         self._reader = reader
         self._mover = Mover(repository, "autosync: fetched")
         self._proof = lean.Proof(repository, reader)
-        self._half_packs = HalfPacks(repository)
+        self._half_packs = half_packs
         self._ways: _Ways | None = None
 
     def fetch(self, branch: RemoteBranch) -> str | None:

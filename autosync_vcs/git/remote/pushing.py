@@ -23,7 +23,9 @@ LOCKED_IN_A_ROW = 3
 class Pushing:
     """Pushes to one remote. Not for two threads at once, except what ends something and ``warm_up``."""
 
-    def __init__(self, repository: Repository, transport: Transport, reader: Reader) -> None:
+    def __init__(
+        self, repository: Repository, transport: Transport, reader: Reader, heard_out: HeardOut
+    ) -> None:
         self._repository = repository
         self._transport = transport
         self._mover = Mover(repository, "autosync: pushed")
@@ -31,7 +33,7 @@ class Pushing:
         self._direct: DirectPush | None = None
         self._has_looked = False
         """Whether it is known if there is a direct way."""
-        self._heard_out = HeardOut()
+        self._heard_out = heard_out
         self._locked = 0
         self._owed = os.path.join(repository.state_dir, b"owed")
         """A file while several places are pushed to, and until all of them have it."""

@@ -6,13 +6,24 @@ user's: it writes the remote's tracking reference and nothing else.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from autosync_vcs.git.plumbing.reader import Reader
 from autosync_vcs.git.plumbing.repository import Repository, resolve
 from autosync_vcs.git.remote.advertised import Advertised, advertised
+from autosync_vcs.git.remote.direct_push import HeardOut
 from autosync_vcs.git.remote.fetching import Fetching
+from autosync_vcs.git.remote.half_packs import HalfPacks
 from autosync_vcs.git.remote.pushing import Pushing
 from autosync_vcs.git.remote.remote_branch import RemoteBranch
 from autosync_vcs.git.remote.transport import Transport
+
+
+class Remembered(NamedTuple):
+    """What is of the repository, whatever its remote is: fetches that were cut off, hubs still at work."""
+
+    half_packs: HalfPacks
+    heard_out: HeardOut
 
 
 class Remote:
@@ -28,16 +39,21 @@ class Remote:
         *,
         runtime_directory: str | None = None,
         reader: Reader | None = None,
+        remembered: Remembered | None = None,
     ) -> None:
-        """``runtime_directory`` is where ssh's connections are kept; without it each call has its own."""
+        """``runtime_directory`` is where ssh's connections are kept; without it each call has its own.
+
+        ``remembered`` is of an earlier one for the same repository.
+        """
         self.name, self.branch = synced
         self.is_new = False
         """Whether it was not heard of yet, so that what is known may be of another hub at its place."""
         self._repository = repository
         self._transport = Transport(repository, self.name, runtime_directory)
         reader = reader or Reader(repository)
-        self._pushing = Pushing(repository, self._transport, reader)
-        self._fetching = Fetching(repository, self._transport, reader)
+        remembered = remembered or Remembered(HalfPacks(repository), HeardOut())
+        self._pushing = Pushing(repository, self._transport, reader, remembered.heard_out)
+        self._fetching = Fetching(repository, self._transport, reader, remembered.half_packs)
 
     @property
     def url(self) -> str:
