@@ -176,7 +176,10 @@ for line in sys.stdin:
     elif method == "mapped":
         area[:] = content.encode(); area.close(); file.close()
     elif method == "remove and create":
-        os.unlink(path)
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass  # git merge, the control, has it away for a moment
         with open(path, "x") as file:
             file.write(content)
     print("saved", flush=True)
