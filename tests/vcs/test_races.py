@@ -179,8 +179,8 @@ for line in sys.stdin:
         try:
             os.unlink(path)
         except FileNotFoundError:
-            pass  # git merge, the control, has it away for a moment
-        with open(path, "x") as file:
+            pass  # git merge, the control, has it away for a moment, and may be back sooner than we are
+        with open(path, "w") as file:
             file.write(content)
     print("saved", flush=True)
 """
