@@ -322,17 +322,13 @@ class GitDriver:
             self._identity = identity(self.repository, after)
         self._sharing.note_shared()
         origin = incoming.origin(self.repository, self._reader, before, theirs)
-        return Integrated(
-            before=before,
-            after=after,
+        return dataclasses.replace(
+            applied.integrated(before, after),
             changes=changes,
             merged=merged,
             conflicts=(*conflicts, *applied.conflicts),
             from_host=origin.host,
             saved_at=origin.saved_at,
-            kept=applied.kept,
-            dirty=applied.dirty,
-            left=applied.left,
         )
 
     def _finished(self) -> Integrated | None:
@@ -342,15 +338,7 @@ class GitDriver:
         if applied is None:
             return None
         now = head(self.repository).id
-        return Integrated(
-            before=interrupted.old if interrupted else now,
-            after=now,
-            changes=applied.changes,
-            conflicts=applied.conflicts,
-            kept=applied.kept,
-            dirty=applied.dirty,
-            left=applied.left,
-        )
+        return applied.integrated(interrupted.old if interrupted else now, now)
 
     def _told(self, changes: tuple[Change, ...], before: str | None, after: str) -> tuple[Change, ...]:
         """Look for renames, where there may be any."""

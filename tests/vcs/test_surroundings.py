@@ -8,17 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from autosync_common.config import for_directories
-from autosync_common.host import Host
-from autosync_common.stage import Stage, StageOptions
 from autosync_common.surroundings import Sleep
 from autosync_vcs.engine import OFFLINE_RETRY_S
-from autosync_vcs.events import Settings
-from autosync_vcs.serve import open_driver
-from autosync_vcs.service import OFFERS, Service
-from autosync_vcs.worker import Worker
+from autosync_vcs.service import Service
 from tests.helpers import gitbox
 from tests.helpers.turning import turn
+from tests.helpers.working import worker_of
 
 
 class Serving:
@@ -31,20 +26,7 @@ class Serving:
         gitbox.git(self.path, "push", "-q", "origin", "HEAD")
         self.away = self.hub.rename(directory / "away.git")
         self.asleep_s = 0.0
-        self.stage = Stage(
-            "autosync-vcs",
-            StageOptions(inlets=(f"ipc://{directory}/in",), outlet=f"ipc://{directory}/out"),
-            OFFERS,
-        )
-        (repository,) = for_directories([str(self.path)]).repositories
-        self.worker = Worker(
-            self.stage,
-            repository,
-            Settings(settle_s=0.0, poll_interval_s=1e6),
-            lambda: open_driver(repository),
-            Host("anna", "1"),
-            confirmed=True,
-        )
+        self.stage, self.worker = worker_of(self.path, directory)
         self.service = Service(self.stage, [self.worker], Sleep(lambda: self.asleep_s))
         turn(self.stage.loop, lambda: self.worker.state.failures and self.worker.is_quiet, 30.0)
 

@@ -7,19 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from autosync_common.config import for_directories
-from autosync_common.host import Host
 from autosync_common.messages import Change
-from autosync_common.stage import Stage, StageOptions
 from autosync_vcs import worker
 from autosync_vcs.driver import HeldKind
-from autosync_vcs.events import Settings
-from autosync_vcs.serve import open_driver
-from autosync_vcs.service import OFFERS, Service
-from autosync_vcs.worker import Worker
+from autosync_vcs.service import Service
 from tests.helpers import gitbox
 from tests.helpers.remotes import receivers
 from tests.helpers.turning import turn
+from tests.helpers.working import worker_of
 
 
 class Working:
@@ -27,20 +22,7 @@ class Working:
 
     def __init__(self, directory: Path) -> None:
         self.hub, self.path, _ = gitbox.make_pair(directory)
-        self.stage = Stage(
-            "autosync-vcs",
-            StageOptions(inlets=(f"ipc://{directory}/in",), outlet=f"ipc://{directory}/out"),
-            OFFERS,
-        )
-        (repository,) = for_directories([str(self.path)]).repositories
-        self.worker = Worker(
-            self.stage,
-            repository,
-            Settings(settle_s=0.0, poll_interval_s=1e6),
-            lambda: open_driver(repository),
-            Host("anna", "1"),
-            confirmed=True,
-        )
+        self.stage, self.worker = worker_of(self.path, directory)
         self.service = Service(self.stage, [self.worker])
         turn(self.stage.loop, lambda: self.worker.is_drained, 60.0)
 

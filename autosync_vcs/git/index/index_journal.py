@@ -193,10 +193,8 @@ def _complete_given(repository: Repository, wait_s: float) -> bool:
             moved = True
             crash_point("given: reference moved")
             install(repository, prepared, lock)
-    except GitFailed:
-        return (
-            False  # somebody else went on from there, or collected garbage: what was saved is in the files
-        )
+    except GitFailed:  # somebody else went on from there, or collected garbage: the files have it all
+        return False
     finally:
         if not moved:
             drop_record(repository)

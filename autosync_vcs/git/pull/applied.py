@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from autosync_common.messages import Change
-from autosync_vcs.driver import Conflict, Kept
+from autosync_vcs.driver import Conflict, Integrated, Kept
 from autosync_vcs.git.files.look import Signature
 from autosync_vcs.git.index.index_moved import IndexMoved
 from autosync_vcs.git.plumbing.entries import Step
@@ -39,6 +39,18 @@ class Applied:
     """Paths that came and whose files stay as the user has them, by a flag in the index."""
     index: IndexMoved | None = None
     """None where what was known of the index is worth nothing now."""
+
+    def integrated(self, before: str | None, after: str | None) -> Integrated:
+        """Say it as the driver does, of a branch that went from one commit to another."""
+        return Integrated(
+            before=before,
+            after=after,
+            changes=self.changes,
+            conflicts=self.conflicts,
+            kept=self.kept,
+            dirty=self.dirty,
+            left=self.left,
+        )
 
 
 @dataclass(slots=True)

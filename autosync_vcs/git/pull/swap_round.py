@@ -244,9 +244,7 @@ class SwapRound:
             return
         group = os.lstat(name, dir_fd=parent).st_gid
         if group != staged.st_gid and not _given_to(stage, name, group):
-            readable &= (
-                staged.st_mode | ~stat.S_IRWXG
-            )  # another group gets no more than any new file lets it
+            readable &= staged.st_mode | ~stat.S_IRWXG  # no more than any new file lets that group
             executable &= (readable & 0o444) >> 2
         os.chmod(name, readable | executable, dir_fd=stage)
 

@@ -57,7 +57,7 @@ class DirectFetch:
     def fetch(self, branch: str, known: str) -> Arrived | None:
         """Bring the commit of a branch here; None where git must. Raises ``GitTimedOut``.
 
-        The pack is kept until somebody removes ``keep``, see keep_files.py.
+        The pack is kept until somebody removes ``keep``, see ``lean.release``.
         """
         if self._has_many_refs:
             return None

@@ -1,7 +1,7 @@
 """The other end: fetch of just one branch, push of just one commit.
 
 Its half of the driver runs beside the local half, so nothing here touches HEAD, the index or a file of the
-user's: it writes the remote's tracking reference and nothing else.
+user's: it writes the remote's tracking reference and, while it looks at what came, one of our own.
 """
 
 from __future__ import annotations
