@@ -7,6 +7,7 @@ one of a million files.
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from unittest import mock
@@ -131,6 +132,7 @@ def pull_many_files() -> Lines:
             there.plain.host.git("fetch", "-q", "origin")
             driver.prepare()
             ours.append(timed(driver.integrate))
+            wait_for_trash()
             gits.append(timed(lambda: there.plain.host.git("merge", "-q", "--ff-only", "origin/main")))
         check_same(there)
     yield compared(f"{CHANGED_AT_ONCE:,} files", ours, gits)
@@ -252,6 +254,13 @@ def loose_objects(host: Host) -> int:
 
 def revisions(host: Host) -> int:
     return int(host.git("rev-list", "--count", "HEAD"))
+
+
+def wait_for_trash() -> None:
+    """Let our thread that removes what was displaced end, so that it is not in the way of git."""
+    for thread in threading.enumerate():
+        if thread.name == "trash":
+            thread.join()
 
 
 def check_same(there: World) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git.plumbing.names import check_names, fold
+from autosync_vcs.git.plumbing.names import check_names, fold, is_ordinary
 from autosync_vcs.git.plumbing.repository import Repository, discover
 from autosync_vcs.git.pull import displaced
 from autosync_vcs.git.pull.applied import Applied
@@ -561,6 +561,14 @@ def test_a_hostile_name_is_refused(name: bytes) -> None:
     with pytest.raises(Held) as held:
         check_names([b"fine", name])
     assert held.value.kind is HeldKind.REPOSITORY
+
+
+@pytest.mark.parametrize(
+    "name", [*HOSTILE, b".autosync-aside/x", b"a/.Autosync-aside", b".gitmodules", b"a\\b"]
+)
+def test_no_name_is_ordinary_that_anybody_might_take_for_another(name: bytes) -> None:
+    assert not is_ordinary(name)
+    assert is_ordinary(b"Makefile") and is_ordinary(b"src/a-b_c/d.e+f@1,2=3")
 
 
 @pytest.mark.parametrize("name", [b"...", b".gitignore", b"git", b"a.git", b"a:b", b" ", b"-x", b"\xff"])

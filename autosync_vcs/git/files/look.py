@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,8 +21,6 @@ OTHER = "other"
 UNKNOWN = ""
 CHUNK_BYTES = 1 << 20
 LARGE_BYTES = 16 << 20
-SETTLED_NS = 2_000_000_000
-"""A time of modification that is older than this cannot hide a later change."""
 
 
 class Signature(NamedTuple):
@@ -41,7 +39,6 @@ class Local:
     mode: str
     raw: str
     signature: Signature
-    seen_ns: int
 
     def same(self, other: Local) -> bool:
         """Tell whether both are known to hold the same."""
@@ -52,34 +49,40 @@ def signature(seen: os.stat_result) -> Signature:
     return Signature(seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_mode)
 
 
-def local_of(seen: os.stat_result, raw: str, now: int) -> Local:
+def local_of(seen: os.stat_result, raw: str) -> Local:
     """Say what a file or link is, of which content and look are known."""
     if stat.S_ISLNK(seen.st_mode):
-        return Local(LINK, raw, signature(seen), now)
-    return Local("100755" if seen.st_mode & stat.S_IXUSR else "100644", raw, signature(seen), now)
+        return Local(LINK, raw, signature(seen))
+    return Local("100755" if seen.st_mode & stat.S_IXUSR else "100644", raw, signature(seen))
 
 
-def look(parent: int, name: bytes, object_format: str) -> Local | None:
-    """Look at one name in an open directory; None where there is nothing. Links are not followed."""
+def look(
+    parent: int, name: bytes, object_format: str, inspect: Callable[[int], object] | None = None
+) -> Local | None:
+    """Look at one name in an open directory; None where there is nothing. Links are not followed.
+
+    ``inspect`` is called with a file that is open for reading, before it is read.
+    """
     try:
         seen = os.lstat(name, dir_fd=parent)
-        now = time.time_ns()
         if stat.S_ISLNK(seen.st_mode):
             target = os.readlink(name, dir_fd=parent)
-            return Local(LINK, blob_id(target, object_format), signature(seen), now)
+            return Local(LINK, blob_id(target, object_format), signature(seen))
         if stat.S_ISDIR(seen.st_mode):
-            return Local(DIRECTORY, UNKNOWN, signature(seen), now)
+            return Local(DIRECTORY, UNKNOWN, signature(seen))
         if not stat.S_ISREG(seen.st_mode):
-            return Local(OTHER, UNKNOWN, signature(seen), now)
+            return Local(OTHER, UNKNOWN, signature(seen))
         mode = "100755" if seen.st_mode & stat.S_IXUSR else "100644"
         try:
             fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
         except PermissionError:
-            return Local(mode, UNKNOWN, signature(seen), now)
+            return Local(mode, UNKNOWN, signature(seen))
     except FileNotFoundError:
         return None
     try:
-        return Local(mode, file_id(fd, object_format), signature(seen), now)
+        if inspect:
+            inspect(fd)
+        return Local(mode, file_id(fd, object_format), signature(seen))
     finally:
         os.close(fd)
 
@@ -93,26 +96,18 @@ def look_below(top: bytes, path: bytes, object_format: str) -> Local | None:
         return None
 
 
-def unchanged(local: Local, parent: int, name: bytes) -> bool:
-    """Tell, without reading a large file again, whether it still holds what was seen."""
-    try:
-        now = signature(os.lstat(name, dir_fd=parent))
-    except FileNotFoundError:
-        return False
-    settled = local.signature.mtime_ns < local.seen_ns - SETTLED_NS
-    return now == local.signature and settled
-
-
 def blob_id(content: bytes, object_format: str) -> str:
     return hashlib.new(object_format, b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def file_id(fd: int, object_format: str) -> str:
     """Give the id of what an open file holds, UNKNOWN where it changes meanwhile."""
-    before = os.fstat(fd)
-    digest = hashlib.new(object_format, b"blob %d\0" % before.st_size)
+    expected = os.fstat(fd).st_size
+    digest = hashlib.new(object_format, b"blob %d\0" % expected)
     size = 0
-    while chunk := os.pread(fd, CHUNK_BYTES, size):
+    while chunk := os.pread(fd, min(CHUNK_BYTES, expected - size + 1), size):
         digest.update(chunk)
         size += len(chunk)
-    return digest.hexdigest() if size == before.st_size else UNKNOWN
+        if size >= expected and len(chunk) < CHUNK_BYTES:
+            break  # one byte more was asked for
+    return digest.hexdigest() if size == expected else UNKNOWN

@@ -8,13 +8,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.files import checkout
 from autosync_vcs.git.files.inheriting import make_stage
+from autosync_vcs.git.files.last_directory import LastDirectory
 from autosync_vcs.git.files.look import UNKNOWN, Local, local_of, look
 from autosync_vcs.git.files.places import remove
 from autosync_vcs.git.files.swap import directory
@@ -29,13 +29,11 @@ from autosync_vcs.git.plumbing.repository import Repository
 from autosync_vcs.git.plumbing.trees import lookup
 
 LINK = "120000"
+FEW_FILES = 100
+"""More are written by git, which is quicker then."""
 NEARBY = 256
 """In so many directories rules are looked up one by one."""
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-class _NotPlain(Exception):
-    """git must do it."""
 
 
 class Writer:
@@ -71,38 +69,52 @@ class Writer:
 
         Raises ``Held`` where there is no room, a filter fails, or git refuses a name.
         """
-        try:
-            self._check_plain(wanted, attributes)
-            written = _Files(self._repository, self._reader, place).write(wanted)
-        except (_NotPlain, HelperDied, FileExistsError):
+        is_plain = self._is_plain(wanted, attributes)
+        is_few = len(wanted) <= FEW_FILES
+        if is_plain and is_few:
+            with suppress(HelperDied, FileExistsError):
+                return _Files(self._repository, self._reader, place).write(wanted)
             remove(place)
-            checkout.write_files(self._repository, place, wanted, attributes)
-            written = {path: self._looked(place, path) for path in wanted}
-        return written
+        checkout.write_files(self._repository, place, wanted, attributes)
+        with LastDirectory(place) as stage:
+            return {
+                path: self._looked(stage, path, entry if is_plain and not is_few else None)
+                for path, entry in wanted.items()
+            }
 
-    def _looked(self, place: bytes, path: bytes) -> Local:
-        with directory(place, os.path.dirname(path)) as parent:
-            found = look(parent, os.path.basename(path), self._repository.object_format)
-        if found is None or found.raw == UNKNOWN:
-            raise Held(HeldKind.REPOSITORY, f"git did not check out {os.fsdecode(path)}")
-        return found
+    def _looked(self, stage: LastDirectory, path: bytes, entry: Entry | None) -> Local:
+        """Look at what git wrote; where it wrote a blob as it is, that is ``entry``."""
+        above, name = os.path.split(path)
+        parent = stage.at(above)
+        with suppress(FileNotFoundError):
+            if entry is not None:
+                local = local_of(os.lstat(name, dir_fd=parent), entry.oid)
+                if local.mode == entry.mode:
+                    return local
+            found = look(parent, name, self._repository.object_format)
+            if found is not None and found.raw != UNKNOWN:
+                return found
+        raise Held(HeldKind.REPOSITORY, f"git did not check out {os.fsdecode(path)}")
 
-    def _check_plain(self, wanted: Mapping[bytes, Entry], attributes: Mapping[bytes, Entry]) -> None:
+    def _is_plain(self, wanted: Mapping[bytes, Entry], attributes: Mapping[bytes, Entry]) -> bool:
+        """Tell whether git would write these files as they are."""
         settings = self._configured()
         if not settings.plain or settings.converts or settings.attributes.convert_everywhere():
-            raise _NotPlain
+            return False
         if not all(is_plain_name(path) for path in wanted):
-            raise _NotPlain
+            return False
         above = {parent for path in wanted for parent in parents(path)}
         if any(path in above for path in wanted):
-            raise _NotPlain
+            return False
         rules: list[bytes] = []
-        self._reader.blobs(
-            [entry.oid for entry in attributes.values()],
-            lambda _, __, content: rules.append(b"".join(content)),
-        )
-        if any(map(speaks_of_conversion, rules)):
-            raise _NotPlain
+        try:
+            self._reader.blobs(
+                [entry.oid for entry in attributes.values()],
+                lambda _, __, content: rules.append(b"".join(content)),
+            )
+        except HelperDied:
+            return False
+        return not any(map(speaks_of_conversion, rules))
 
     def _configured(self) -> Settings:
         now = configuration_state(self._repository)
@@ -150,13 +162,13 @@ class _Files:
                 self._made.add(parent)
         if entry.mode == LINK:
             os.symlink(b"".join(content), path, dir_fd=self._stage)
-            return local_of(os.lstat(path, dir_fd=self._stage), entry.oid, time.time_ns())
+            return local_of(os.lstat(path, dir_fd=self._stage), entry.oid)
         fd = os.open(path, _NEW, 0o777 if entry.mode == "100755" else 0o666, dir_fd=self._stage)
         try:
             oid = _fill(fd, size, content, self._repository.object_format)
             if oid != entry.oid:
                 raise HelperDied(f"blob {entry.oid} is damaged")
-            return local_of(os.fstat(fd), oid, time.time_ns())
+            return local_of(os.fstat(fd), oid)
         finally:
             os.close(fd)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Collection
@@ -24,6 +25,9 @@ NAME_BYTES = 255
 PATH_BYTES = 4095
 """Limits of Linux; other systems count letters instead, so that such names do come."""
 SHOWN_BYTES = 60
+_COMPONENT = rb"[A-Za-z0-9_-][A-Za-z0-9_.+,=@-]*"
+_ORDINARY = re.compile(rb"(?:%b/)*%b" % (_COMPONENT, _COMPONENT))
+"""What most paths are: no system, no git and nobody of us takes any part of them for anything else."""
 REMEMBERED = 4096
 
 
@@ -39,12 +43,19 @@ def check_names(paths: Collection[bytes], going: Collection[bytes] = ()) -> None
                 f"the remote has a file named {os.fsdecode(path[:SHOWN_BYTES])!r}..., too long a name here",
                 "nothing was changed; give it a shorter one on another host",
             )
+        if is_ordinary(path):
+            continue
         if _is_hostile(path) or (is_reserved(path) and path not in going):
             raise Held(
                 HeldKind.REPOSITORY,
                 f"the remote has a file named {os.fsdecode(path)!r}, which is not safe to write",
                 "nothing was changed; remove it there, and ask who put it there",
             )
+
+
+def is_ordinary(path: bytes) -> bool:
+    """Tell, quickly, of a path that no look is needed at its parts; False says nothing."""
+    return _ORDINARY.fullmatch(path) is not None
 
 
 def _is_hostile(path: bytes) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from autosync_vcs.git.plumbing.attributes import Attributes
 from autosync_vcs.git.plumbing.configuration import INCLUDED, are_as_then, included_files
-from autosync_vcs.git.plumbing.names import is_reserved
+from autosync_vcs.git.plumbing.names import is_ordinary, is_reserved
 from autosync_vcs.git.plumbing.process import Git
 from autosync_vcs.git.plumbing.repository import Repository
 
@@ -83,6 +83,8 @@ def is_plain_name(path: bytes) -> bool:
 
     A backslash ends a part as well: it does on Windows, so that git refuses such names on every system.
     """
+    if is_ordinary(path):
+        return True
     if is_reserved(path):
         return False
     for part in path.replace(b"\\", b"/").split(b"/"):

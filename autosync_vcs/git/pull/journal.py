@@ -56,7 +56,7 @@ class Journal:
         }
         path = _path(repository)
         with open(path + b".new", "w", encoding="ascii") as file:
-            json.dump(fields, file)
+            file.write(json.dumps(fields))  # many times quicker than dump
             file.flush()
             at_once(lambda: os.fsync(file.fileno()), sync_staged)
         os.replace(path + b".new", path)

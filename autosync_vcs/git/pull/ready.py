@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, suppress
+from concurrent.futures import Future, wait
 
 from autosync_vcs.git.files import checkout
-from autosync_vcs.git.files.look import UNKNOWN, Local, look
+from autosync_vcs.git.files.last_directory import LastDirectory
+from autosync_vcs.git.files.look import UNKNOWN, Local
 from autosync_vcs.git.files.places import Places, make, remove
-from autosync_vcs.git.files.swap import directory
 from autosync_vcs.git.files.verdicts import clean_entries, ignored_by
-from autosync_vcs.git.files.writing import Writer
+from autosync_vcs.git.files.writing import FEW_FILES, Writer
+from autosync_vcs.git.plumbing.at_once import in_background
 from autosync_vcs.git.plumbing.entries import GITLINK, Entry, Step
 from autosync_vcs.git.plumbing.repository import Repository
 from autosync_vcs.git.pull.in_the_way import InTheWay
@@ -49,33 +50,38 @@ class Ready:
         self._source = source
         self._writer = writer
         self._places = Places(repository)
-        self._obstacles = Obstacles(repository, self._places)
+        self._place_of: dict[bytes, bytes] = {}
         self._in_place: dict[bytes, dict[bytes, Entry]] = {}
+        self._syncing: Future[None] | None = None
 
     def prepare(self) -> None:
         """Stage all files and look at all paths; changes nothing. Raises ``Held``, ``OSError``."""
         wanted = {step.path: step.new for step in self.steps if step.new and step.new.mode != GITLINK}
         attributes = self._writer.rules(self._source, wanted, b".gitattributes") if wanted else {}
-        tracked, untracked = {step.path for step in self.steps if step.old}, set[bytes]()
         for step in self.steps:
-            there = self._obstacles.check(step.path)
-            if there is not None and step.new and there not in tracked:
-                untracked.add(there)
-            chosen = self._in_place.setdefault(self._places.of(step.path), {})
+            place = self._place_of[step.path] = self._places.of(step.path)
+            chosen = self._in_place.setdefault(place, {})
             if step.path in wanted:
                 chosen[step.path] = wanted[step.path]
-        for place, entries in self._in_place.items():
-            self._stage(place, entries, attributes)
-        self._believe()
-        removed = [step.path for step in self.steps if step.new is None]
-        if removed:  # another host may only have ceased to track them
-            rules = self._writer.rules(self._source, removed, b".gitignore")
-            self.spared = ignored_by(self._repository, rules, removed)
-        if self.in_the_way is None:
-            self.in_the_way = InTheWay.judged(self._repository, untracked, self.spared)
+        if len(wanted) <= FEW_FILES:
+            self._look()
+            self._stage(attributes)
+            return
+        staging = in_background(lambda: self._stage(attributes))
+        self._syncing = in_background(lambda: self._sync_after(staging))
+        try:
+            self._look()
+        except BaseException:
+            wait([staging])
+            self._remove_stage()
+            raise
+        staging.result()
 
     def sync(self) -> None:
         """Let the staged files be on the disk."""
+        if self._syncing is not None:
+            self._syncing.result()
+            return
         for place, entries in self._in_place.items():
             checkout.sync(os.path.join(place, self._number, b"new"), entries)
 
@@ -87,7 +93,7 @@ class Ready:
             result.append(
                 Planned(
                     step,
-                    self._places.of(step.path),
+                    self._place_of[step.path],
                     staged.signature.inode if staged else 0,
                     staged.raw if staged else "",
                     believed.raw if believed else "",
@@ -95,49 +101,62 @@ class Ready:
             )
         return result
 
-    def file(self, step: Step, part: bytes) -> bytes:
-        """Give the absolute path of what is staged (``new``) or taken out (``old``) for a path."""
-        return os.path.join(self._places.of(step.path), self._number, part, step.path)
+    def stage(self, step: Step, part: bytes) -> bytes:
+        """Give the directory in which what is staged (``new``) or taken out (``old``) has its path."""
+        return b"%b/%b/%b" % (self._place_of[step.path], self._number, part)
 
-    def directory_of(self, step: Step, part: bytes) -> AbstractContextManager[int]:
-        """Open the directory that this is in; that of what is taken out is made."""
-        stage = os.path.join(self._places.of(step.path), self._number, part)
-        return directory(stage, os.path.dirname(step.path), create=part == b"old")
+    def _stage(self, attributes: Mapping[bytes, Entry]) -> None:
+        for place, entries in self._in_place.items():
+            make(self._repository, place)
+            remove(os.path.join(place, self._number))
+            os.makedirs(os.path.join(place, self._number, b"old"))
+            files = os.path.join(place, self._number, b"new")
+            self.staged.update(self._writer.write(files, entries, attributes))
 
-    def _stage(
-        self, place: bytes, entries: Mapping[bytes, Entry], attributes: Mapping[bytes, Entry]
-    ) -> None:
-        make(self._repository, place)
-        remove(os.path.join(place, self._number))
-        os.makedirs(os.path.join(place, self._number, b"old"))
-        files = os.path.join(place, self._number, b"new")
-        self.staged.update(self._writer.write(files, entries, attributes))
+    def _remove_stage(self) -> None:
+        for place in self._in_place:
+            remove(os.path.join(place, self._number))
 
-    def _believe(self) -> None:
-        """Find the paths that hold what the old commit says."""
-        doubtful: dict[bytes, Local] = {}
+    def _sync_after(self, staging: Future[None]) -> None:
+        staging.result()
+        for place, entries in self._in_place.items():
+            checkout.sync(os.path.join(place, self._number, b"new"), entries)
+
+    def _look(self) -> None:
+        """Look at what is there, and what is in the way."""
+        tracked, untracked = {step.path for step in self.steps if step.old}, set[bytes]()
+        found: dict[bytes, Local] = {}
+        with LastDirectory(self._repository.top) as working_copy:
+            obstacles = Obstacles(self._repository, self._places, working_copy)
+            for step in self.steps:
+                there = obstacles.check(step.path, read=step.old is not None and step.old.mode != GITLINK)
+                if there is None:
+                    continue
+                if there.local and there.local.raw != UNKNOWN:
+                    found[step.path] = there.local
+                if step.new and there.path not in tracked:
+                    untracked.add(there.path)
+        self._believe(found)
+        removed = [step.path for step in self.steps if step.new is None]
+        if removed:  # another host may only have ceased to track them
+            rules = self._writer.rules(self._source, removed, b".gitignore")
+            self.spared = ignored_by(self._repository, rules, removed)
+        if self.in_the_way is None:
+            self.in_the_way = InTheWay.judged(self._repository, untracked, self.spared)
+
+    def _believe(self, found: Mapping[bytes, Local]) -> None:
+        """Choose the paths that hold what the old commit says."""
+        doubtful: dict[bytes, Entry] = {}
         for step in self.steps:
-            if step.old is None or step.old.mode == GITLINK:
+            local = found.get(step.path)
+            if local is None or step.old is None:
                 continue
-            local = self._local(step.path)
-            if local is None or local.raw == UNKNOWN:
-                continue
-            if Entry(local.mode, local.raw) == step.old:
+            if (local.mode, local.raw) == step.old:
                 self.believed[step.path] = local
             else:
-                doubtful[step.path] = local
-        if not doubtful:
-            return
-        old = {step.path: step.old for step in self.steps if step.path in doubtful}
-        cleaned = clean_entries(self._repository, old)
-        for path, entry in old.items():
-            if cleaned.get(path) == entry:
-                self.believed[path] = doubtful[path]
-
-    def _local(self, path: bytes) -> Local | None:
-        with (
-            suppress(FileNotFoundError, NotADirectoryError),
-            directory(self._repository.top, os.path.dirname(path)) as parent,
-        ):
-            return look(parent, os.path.basename(path), self._repository.object_format)
-        return None
+                doubtful[step.path] = step.old
+        if doubtful:
+            cleaned = clean_entries(self._repository, doubtful)
+            for path, old in doubtful.items():
+                if cleaned.get(path) == old:
+                    self.believed[path] = found[path]

@@ -5,9 +5,10 @@ calls. So nothing is ever overwritten or unlinked in place. A new file is moved 
 changed one changes places with the old one, which ends up in the stage; a deleted one is moved there. Only
 then is it compared with what we believed to be there. Where it differs it goes back, and its path is
 *raced*: the local version stays, and races.py merges the two. What came out as expected is *displaced*, and
-kept until nobody can be writing to it any more (displaced.py). In the last round a file that is written to
-all the time is displaced as it came out: what it has more is a late save, and merged as such, while a local
-version that stayed would be committed without what the pull brings.
+kept until nobody can be writing to it any more (displaced.py). It is read once more then, so it need not be
+read here as long as it looks as it did: a save that shows in nothing but the content is a late save. In the
+last round a file that is written to all the time is displaced as it came out: what it has more is a late
+save, and merged as such, while a local version that stayed would be committed without what the pull brings.
 """
 
 from __future__ import annotations
@@ -16,22 +17,14 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind, Kept
 from autosync_vcs.git.files.checkout import disk_full
 from autosync_vcs.git.files.kept import IN_THE_WAY, SAVED_TWICE, keep
-from autosync_vcs.git.files.look import (
-    DIRECTORY,
-    LARGE_BYTES,
-    OTHER,
-    UNKNOWN,
-    Local,
-    Signature,
-    look,
-    unchanged,
-)
+from autosync_vcs.git.files.last_directory import LastDirectory
+from autosync_vcs.git.files.look import DIRECTORY, OTHER, UNKNOWN, Local, Signature, look, signature
 from autosync_vcs.git.files.swap import directory, exchange, move
 from autosync_vcs.git.plumbing.entries import GITLINK, Step
 from autosync_vcs.git.plumbing.repository import Repository
@@ -58,9 +51,17 @@ class SwapRound:
         self._repository = repository
         self._ready = ready
         self._is_last = is_last
+        self._open = ExitStack()
+        self._working_copy = LastDirectory(repository.top)
+        self._stages: dict[bytes, LastDirectory] = {}
 
     def swap(self) -> None:
         """Bring every path to its new entry, or list it as raced. Deletions first, deepest first."""
+        with self._open:
+            self._open.enter_context(self._working_copy)
+            self._swap_all()
+
+    def _swap_all(self) -> None:
         count = 0
         steps = self._ready.steps
         outs = [step for step in reversed(steps) if step.new is None or step.new.mode == GITLINK]
@@ -99,19 +100,19 @@ class SwapRound:
             return True
         name = os.path.basename(step.path)
         try:
-            with directory(self._repository.top, os.path.dirname(step.path)) as parent:
-                local = self._look(parent, name)
-                if local is None or local.mode == DIRECTORY:
-                    return True
-                if not self._is_believed(step, local):
-                    self.raced.append(step)
-                    return True
-                with self._ready.directory_of(step, b"old") as aside:
-                    move(parent, name, aside, name)
-                    crash_point("apply: taken out, not judged")
-                    if not self._came_out_as_believed(step, aside, name):
-                        self._put_back(step, aside, parent, name)
-                        return True
+            parent = self._working_copy.at(os.path.dirname(step.path))
+            local = self._look_again(step, parent, name)
+            if local is None or local.mode == DIRECTORY:
+                return True
+            if not self._is_believed(step, local):
+                self.raced.append(step)
+                return True
+            aside = self._stage(step, b"old")
+            move(parent, name, aside, name)
+            crash_point("apply: taken out, not judged")
+            if not self._came_out_as_believed(step, aside, name):
+                self._put_back(step, aside, parent, name)
+                return True
         except (FileNotFoundError, NotADirectoryError):
             return True
         self._note_displaced(step, b"old")
@@ -120,21 +121,20 @@ class SwapRound:
 
     def _put_in(self, step: Step) -> bool:
         name = os.path.basename(step.path)
-        with directory(self._repository.top, os.path.dirname(step.path), create=True) as parent:
-            local = self._look(parent, name)
-            if step.new and step.new.mode == GITLINK:
-                return self._make_submodule(step, parent, name, local)
-            if local is None:
-                with self._ready.directory_of(step, b"new") as stage:
-                    move(stage, name, parent, name)
-                crash_point("apply: put in")
-            elif local.same(self._ready.staged[step.path]):
-                self.placed[step.path] = local.signature
-                return True
-            elif not (self._is_believed(step, local) or self._may_differ(step, local)):
-                return self._in_the_way(step, parent, name, local)
-            elif not self._exchanged(step, parent, name, local):
-                return True
+        parent = self._working_copy.at(os.path.dirname(step.path), create=True)
+        local = self._look_again(step, parent, name)
+        if step.new and step.new.mode == GITLINK:
+            return self._make_submodule(step, parent, name, local)
+        if local is None:
+            move(self._stage(step, b"new"), name, parent, name)
+            crash_point("apply: put in")
+        elif local.same(self._ready.staged[step.path]):
+            self.placed[step.path] = local.signature
+            return True
+        elif not (self._is_believed(step, local) or self._may_differ(step, local)):
+            return self._in_the_way(step, parent, name, local)
+        elif not self._exchanged(step, parent, name, local):
+            return True
         self.placed[step.path] = self._ready.staged[step.path].signature
         return True
 
@@ -147,16 +147,23 @@ class SwapRound:
         return True
 
     def _exchanged(self, step: Step, parent: int, name: bytes, local: Local) -> bool:
-        with self._ready.directory_of(step, b"new") as stage:
-            self._keep_permissions(stage, parent, name, local)
-            exchange(stage, name, parent, name)
-            crash_point("apply: exchanged, not judged")
-            if self._came_out_as_it_may(step, stage, name, local):
-                self._note_displaced(step, b"new")
-                return True
-            self._exchange_back(step, stage, parent, name)
+        stage = self._stage(step, b"new")
+        self._keep_permissions(step, stage, parent, local)
+        exchange(stage, name, parent, name)
+        crash_point("apply: exchanged, not judged")
+        if self._came_out_as_it_may(step, stage, name, local):
+            self._note_displaced(step, b"new")
+            return True
+        self._exchange_back(step, stage, parent, name)
         self.raced.append(step)
         return False
+
+    def _stage(self, step: Step, part: bytes) -> int:
+        """Open the directory where what is staged or taken out is; that of what is taken out is made."""
+        stage = self._ready.stage(step, part)
+        if stage not in self._stages:
+            self._stages[stage] = self._open.enter_context(LastDirectory(stage))
+        return self._stages[stage].at(os.path.dirname(step.path), create=part == b"old")
 
     def _exchange_back(self, step: Step, stage: int, parent: int, name: bytes) -> None:
         """Give a save that came meanwhile its name again, unless another has come since."""
@@ -165,7 +172,7 @@ class SwapRound:
             exchange(stage, name, parent, name)
             out = self._look(stage, name)
             if out and out.signature.inode == staged.signature.inode and out.same(staged):
-                file = self._ready.file(step, b"new")
+                file = self._file(step, b"new")
                 self.displaced.append(Displaced(file, Step(step.path, step.new, step.new), staged.raw))
                 return
             exchange(stage, name, parent, name)
@@ -180,7 +187,7 @@ class SwapRound:
 
     def _keep_staged(self, step: Step, part: bytes) -> None:
         """Two saves came during one swap: the newer has the name, the other is kept."""
-        file = self._ready.file(step, part)
+        file = self._file(step, part)
         self.kept.append(keep(self._repository, file, step.path, SAVED_TWICE))
 
     def _in_the_way(self, step: Step, parent: int, name: bytes, local: Local) -> bool:
@@ -206,6 +213,13 @@ class SwapRound:
     def _look(self, parent: int, name: bytes) -> Local | None:
         return look(parent, name, self._repository.object_format)
 
+    def _look_again(self, step: Step, parent: int, name: bytes) -> Local | None:
+        """Look at what a path holds now; what still looks as it did is not read again."""
+        believed = self._ready.believed.get(step.path)
+        if believed is not None and _looks_like(believed, parent, name):
+            return believed
+        return self._look(parent, name)
+
     def _is_believed(self, step: Step, local: Local) -> bool:
         believed = self._ready.believed.get(step.path)
         return believed is not None and believed.same(local)
@@ -222,7 +236,7 @@ class SwapRound:
 
     def _came_out_as_believed(self, step: Step, stage: int, name: bytes) -> bool:
         believed = self._ready.believed[step.path]
-        if believed.signature.size > LARGE_BYTES and unchanged(believed, stage, name):
+        if _looks_like(believed, stage, name):
             return True
         out = self._look(stage, name)
         return out is not None and out.same(believed)
@@ -231,22 +245,36 @@ class SwapRound:
         placed = self._ready.staged[step.path].raw if step.path in self._ready.staged else ""
         known = self._ready.believed.get(step.path)
         believed = known.raw if known is not None else UNKNOWN
-        self.displaced.append(Displaced(self._ready.file(step, part), step, believed, placed))
+        self.displaced.append(Displaced(self._file(step, part), step, believed, placed))
 
-    def _keep_permissions(self, stage: int, parent: int, name: bytes, local: Local) -> None:
+    def _file(self, step: Step, part: bytes) -> bytes:
+        """Give the absolute path of what is staged or taken out."""
+        return self._ready.stage(step, part) + b"/" + step.path
+
+    def _keep_permissions(self, step: Step, stage: int, parent: int, local: Local) -> None:
         """Let a file that only its owner, or its group, may read stay so."""
+        mode, is_now = self._ready.staged[step.path].signature.mode, local.signature.mode
+        if not (stat.S_ISREG(mode) and stat.S_ISREG(is_now)):
+            return
+        readable = is_now & 0o666
+        executable = (readable & 0o444) >> 2 if mode & stat.S_IXUSR else 0
+        if stat.S_IMODE(mode) == readable | executable:
+            return
+        name = os.path.basename(step.path)
         staged = os.lstat(name, dir_fd=stage)
-        if not (stat.S_ISREG(staged.st_mode) and stat.S_ISREG(local.signature.mode)):
-            return
-        readable = local.signature.mode & 0o666
-        executable = (readable & 0o444) >> 2 if staged.st_mode & stat.S_IXUSR else 0
-        if stat.S_IMODE(staged.st_mode) == readable | executable:
-            return
         group = os.lstat(name, dir_fd=parent).st_gid
         if group != staged.st_gid and not _given_to(stage, name, group):
             readable &= staged.st_mode | ~stat.S_IRWXG  # no more than any new file lets that group
             executable &= (readable & 0o444) >> 2
         os.chmod(name, readable | executable, dir_fd=stage)
+
+
+def _looks_like(known: Local, parent: int, name: bytes) -> bool:
+    """Tell, without reading it, whether a file is what it was."""
+    try:
+        return signature(os.lstat(name, dir_fd=parent)) == known.signature
+    except FileNotFoundError:
+        return False
 
 
 def _given_to(stage: int, name: bytes, group: int) -> bool:
