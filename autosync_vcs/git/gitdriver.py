@@ -40,7 +40,7 @@ from autosync_vcs.git.plumbing.repository import (
 )
 from autosync_vcs.git.plumbing.tree_diff import differences, removed
 from autosync_vcs.git.plumbing.trouble import held_by, held_by_helper
-from autosync_vcs.git.pull import forced, incoming
+from autosync_vcs.git.pull import ignored_copies, incoming
 from autosync_vcs.git.pull.apply import Apply
 from autosync_vcs.git.pull.journal import Journal
 from autosync_vcs.git.remote.current_remote import CurrentRemote
@@ -183,9 +183,9 @@ class GitDriver:
             if self._ready() is None and not dry_run:
                 self._sharing.note_beginning()  # before: the network half may ask at any moment
             returned, notes = (frozenset[bytes](), ()) if dry_run else self._revisited()
-            if not dry_run and forced.any_noted(self.repository):
+            if not dry_run and ignored_copies.any_noted(self.repository):
                 self._snapshots.land()
-                returned |= forced.enter(self.repository)
+                returned |= ignored_copies.enter(self.repository)
             if paths is not None:
                 paths = {*paths, *returned}
             done = self._snapshots.commit(paths, settle_s=settle_s, dry_run=dry_run, land=land)

@@ -11,6 +11,7 @@ import os
 
 from autosync_vcs.git.plumbing.process import Git, GitFailed
 from autosync_vcs.git.plumbing.repository import Repository
+from autosync_vcs.git.plumbing.whole_file import Lasts, write_whole
 
 
 def identity(repository: Repository, commit: str | None) -> str:
@@ -58,10 +59,8 @@ def _keep(repository: Repository, walked: str, roots: set[str]) -> None:
     """A hint only: who cannot keep it walks again."""
     with contextlib.suppress(OSError):
         os.makedirs(repository.state_dir, exist_ok=True)
-        beside = _file(repository) + b".new"
-        with open(beside, "w", encoding="ascii") as file:
-            file.write(" ".join([walked, *sorted(roots)]) + "\n")
-        os.replace(beside, _file(repository))
+        text = " ".join([walked, *sorted(roots)]) + "\n"
+        write_whole(_file(repository), text.encode(), Lasts.PERHAPS)
 
 
 def _file(repository: Repository) -> bytes:

@@ -18,7 +18,6 @@ from autosync_common.messages import Change
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Committed, Held, HeldKind
 from autosync_vcs.git.commit.authorship import Authorship
-from autosync_vcs.git.commit.changes import changes_of
 from autosync_vcs.git.commit.guarding import Guard
 from autosync_vcs.git.commit.hooks import Hooks
 from autosync_vcs.git.commit.judging import Limits
@@ -33,6 +32,7 @@ from autosync_vcs.git.index.index import Prepared, Seen
 from autosync_vcs.git.index.index_journal import complete, drop_record
 from autosync_vcs.git.index.index_lock import unwritable
 from autosync_vcs.git.index.index_moved import IndexMoved
+from autosync_vcs.git.plumbing.changes import changes_of
 from autosync_vcs.git.plumbing.entries import GITLINK, Step
 from autosync_vcs.git.plumbing.objects import HelperDied, Objects
 from autosync_vcs.git.plumbing.plainness import NotPlain

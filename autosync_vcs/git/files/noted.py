@@ -8,8 +8,8 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 
-from autosync_vcs.git.files.swap import directory
 from autosync_vcs.git.plumbing.repository import Repository
+from autosync_vcs.git.plumbing.whole_file import Lasts, write_whole
 
 
 def place(repository: Repository, subject: bytes) -> bytes:
@@ -34,10 +34,4 @@ def write(repository: Repository, subject: bytes, notes: Mapping[bytes, str]) ->
             os.unlink(path)
         return
     packed = {base64.b64encode(name).decode(): word for name, word in sorted(notes.items())}
-    with open(path + b".new", "w", encoding="ascii") as file:
-        json.dump(packed, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(path + b".new", path)
-    with directory(repository.state_dir, b"") as parent:
-        os.fsync(parent)
+    write_whole(path, json.dumps(packed).encode(), Lasts.SURELY)

@@ -39,6 +39,7 @@ from autosync_vcs.git.index.index_lock import IndexLock, drop_left
 from autosync_vcs.git.plumbing.entries import Step, differences
 from autosync_vcs.git.plumbing.process import GitFailed
 from autosync_vcs.git.plumbing.repository import Head, Repository, head, operation_in_progress, trust_index
+from autosync_vcs.git.plumbing.whole_file import Lasts, write_whole
 
 ATTEMPTS = 5
 
@@ -60,7 +61,7 @@ def write_record(repository: Repository, prepared: Prepared, ref: str, old: str 
     if beside is None:
         raise FileNotFoundError(prepared.path)
     record = Record(prepared.base, beside, ref, old, new)
-    _write(repository, b"index.record", asdict(record), durably=True)
+    _write(repository, b"index.record", asdict(record), Lasts.WHOLE)
 
 
 def read_record(repository: Repository) -> Record | None:
@@ -90,7 +91,7 @@ def install(repository: Repository, prepared: Prepared, lock: IndexLock) -> None
 
 def write_given(repository: Repository, ref: str, commits: Sequence[str]) -> None:
     """Note commits that were given away, each upon the one before; the branch says the first of them."""
-    _write(repository, b"given.record", {"ref": ref, "commits": commits}, durably=False)
+    _write(repository, b"given.record", {"ref": ref, "commits": commits}, Lasts.PERHAPS)
 
 
 def drop_given(repository: Repository) -> None:
@@ -201,15 +202,9 @@ def _complete_given(repository: Repository, wait_s: float) -> bool:
     return True
 
 
-def _write(repository: Repository, name: bytes, fields: Mapping[str, object], *, durably: bool) -> None:
-    path = os.path.join(repository.state_dir, name)
+def _write(repository: Repository, name: bytes, fields: Mapping[str, object], lasts: Lasts) -> None:
     os.makedirs(repository.state_dir, exist_ok=True)
-    with open(path + b".new", "w", encoding="utf-8") as file:
-        json.dump(fields, file)
-        file.flush()
-        if durably:
-            os.fsync(file.fileno())
-    os.replace(path + b".new", path)
+    write_whole(os.path.join(repository.state_dir, name), json.dumps(fields).encode(), lasts)
 
 
 def _read(repository: Repository, name: bytes) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from autosync_vcs.git.files.look import Signature
 from autosync_vcs.git.plumbing.repository import Repository
+from autosync_vcs.git.plumbing.whole_file import Lasts, write_whole
 
 
 class Seen(NamedTuple):
@@ -49,11 +50,7 @@ class Note:
             "other": self.other,
             "staged": self.staged,
         }
-        with open(_path(repository) + b".new", "w", encoding="ascii") as file:
-            json.dump(fields, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(_path(repository) + b".new", _path(repository))
+        write_whole(_path(repository), json.dumps(fields).encode(), Lasts.WHOLE)
 
     @classmethod
     def read(cls, repository: Repository) -> Note | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -11,6 +10,7 @@ from autosync_common.messages import Change
 from autosync_vcs.driver import Conflict, Integrated, Kept
 from autosync_vcs.git.files.look import Signature
 from autosync_vcs.git.index.index_moved import IndexMoved
+from autosync_vcs.git.plumbing.changes import change_of
 from autosync_vcs.git.plumbing.entries import Step
 
 
@@ -70,19 +70,10 @@ class Result:
 
     def applied(self, steps: Iterable[Step] = ()) -> Applied:
         return Applied(
-            tuple(_change(step) for step in steps),
+            tuple(map(change_of, steps)),
             tuple(self.conflicts),
             tuple(dict.fromkeys(self.kept)),
             tuple(sorted(self.dirty)),
             self.left,
             self.index,
         )
-
-
-def _change(step: Step) -> Change:
-    path = os.fsdecode(step.path)
-    if step.old is None:
-        return Change(path, "created")
-    if step.new is None:
-        return Change(path, "removed")
-    return Change(path, "attributes" if step.old.oid == step.new.oid else "written")

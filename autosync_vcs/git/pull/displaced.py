@@ -28,6 +28,7 @@ from autosync_vcs.git.files.swap import directory, exchange, move, reached
 from autosync_vcs.git.plumbing.entries import FILES, Entry, Step
 from autosync_vcs.git.plumbing.process import GitFailed
 from autosync_vcs.git.plumbing.repository import Repository
+from autosync_vcs.git.plumbing.whole_file import Lasts, write_whole
 from autosync_vcs.git.pull.applied import Displaced
 from autosync_vcs.git.pull.journal import pack_step, unpack_step
 
@@ -196,11 +197,7 @@ def _note(name: bytes, displaced: Displaced, since: float) -> None:
         "placed": displaced.placed,
         "since": since,
     }
-    with open(name + b".new", "w", encoding="ascii") as record:
-        json.dump(fields, record)
-        record.flush()
-        os.fsync(record.fileno())
-    os.replace(name + b".new", name + b".json")
+    write_whole(name + b".json", json.dumps(fields).encode(), Lasts.WHOLE)
 
 
 def _records(repository: Repository) -> Iterator[tuple[bytes, Displaced, float]]:

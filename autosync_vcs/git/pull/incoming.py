@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
 from autosync_common.messages import Change
-from autosync_vcs.git.plumbing.entries import Entry, differences
+from autosync_vcs.git.plumbing.changes import changes_of
+from autosync_vcs.git.plumbing.entries import Step, differences
 from autosync_vcs.git.plumbing.neutral import neutral
 from autosync_vcs.git.plumbing.objects import HelperDied
 from autosync_vcs.git.plumbing.reader import Reader
@@ -55,36 +55,5 @@ def changes(repository: Repository, before: str | None, after: str) -> tuple[Cha
     """Give what differs between two commits, by path; a file that only moved is a rename."""
     git = neutral(repository)
     old = before or git.line("hash-object", "-t", "tree", "--stdin")
-    return tuple(_told(differences(git, old, after)))
-
-
-def _told(found: Mapping[bytes, tuple[Entry | None, Entry | None]]) -> Iterator[Change]:
-    sources = _sources(found)
-    moved = set(sources.values())
-    for path, (old, new) in sorted(found.items()):
-        name = os.fsdecode(path)
-        if path in sources:
-            yield Change(name, "renamed", os.fsdecode(sources[path]))
-        elif new is None:
-            if path not in moved:
-                yield Change(name, "removed")
-        elif old is None:
-            yield Change(name, "created")
-        else:
-            yield Change(name, "attributes" if old.oid == new.oid else "written")
-
-
-def _sources(found: Mapping[bytes, tuple[Entry | None, Entry | None]]) -> dict[bytes, bytes]:
-    """Pair what is gone from one place and new in exactly one other."""
-    gone: dict[Entry, list[bytes]] = {}
-    new: dict[Entry, list[bytes]] = {}
-    for path, (old, now) in found.items():
-        if now is None and old is not None:
-            gone.setdefault(old, []).append(path)
-        elif old is None and now is not None:
-            new.setdefault(now, []).append(path)
-    return {
-        new[entry][0]: paths[0]
-        for entry, paths in gone.items()
-        if len(paths) == 1 and len(new.get(entry, ())) == 1
-    }
+    steps = [Step(path, was, now) for path, (was, now) in sorted(differences(git, old, after).items())]
+    return tuple(changes_of(steps))

@@ -10,10 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from autosync_vcs.git.files.swap import directory
-from autosync_vcs.git.plumbing.at_once import at_once
 from autosync_vcs.git.plumbing.entries import Entry, Step
 from autosync_vcs.git.plumbing.repository import Repository
+from autosync_vcs.git.plumbing.whole_file import Lasts, write_whole
 from autosync_vcs.git.pull.in_the_way import InTheWay
 
 
@@ -54,14 +53,7 @@ class Journal:
             "in_the_way": _packed_paths(self.in_the_way),
             "rounds": [[_packed(planned) for planned in each] for each in self.rounds],
         }
-        path = _path(repository)
-        with open(path + b".new", "w", encoding="ascii") as file:
-            file.write(json.dumps(fields))  # many times quicker than dump
-            file.flush()
-            at_once(lambda: os.fsync(file.fileno()), sync_staged)
-        os.replace(path + b".new", path)
-        with directory(repository.state_dir, b"") as parent:
-            os.fsync(parent)
+        write_whole(_path(repository), json.dumps(fields).encode(), Lasts.SURELY, sync_staged)
 
     @classmethod
     def read(cls, repository: Repository) -> Journal | None:

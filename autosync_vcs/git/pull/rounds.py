@@ -8,7 +8,7 @@ from autosync_vcs.crash import crash_point
 from autosync_vcs.git.files.writing import Writer
 from autosync_vcs.git.plumbing.entries import Step
 from autosync_vcs.git.plumbing.repository import Repository
-from autosync_vcs.git.pull import forced
+from autosync_vcs.git.pull import ignored_copies
 from autosync_vcs.git.pull.applied import Result
 from autosync_vcs.git.pull.in_the_way import InTheWay
 from autosync_vcs.git.pull.journal import Journal
@@ -49,7 +49,9 @@ class Rounds:
             result.kept += merged.made_room
             result.made_room += merged.made_room
             result.dirty |= {step.path for step in (*raced, *merged.steps)}
-            forced.note(self._repository, (copy for each in merged.conflicts for copy in each.copies))
+            ignored_copies.note(
+                self._repository, (copy for each in merged.conflicts for copy in each.copies)
+            )
             new, writer = self._journal.new, self._writer
             ready = Ready(self._repository, number, merged.steps, new, writer, known)
             ready.prepare()

@@ -15,6 +15,7 @@ import shlex
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.plumbing.process import Git
 from autosync_vcs.git.plumbing.repository import Repository, head, resolve
+from autosync_vcs.git.plumbing.whole_file import Lasts, write_whole
 from autosync_vcs.git.plumbing.words import plain
 from autosync_vcs.git.remote.remote import Remote
 
@@ -159,9 +160,7 @@ class Sharing:
 
     def _write(self, path: bytes, text: str) -> None:
         os.makedirs(self._repository.state_dir, exist_ok=True)
-        with open(path + b".new", "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(text + "\n")
-        os.replace(path + b".new", path)
+        write_whole(path, text.encode("utf-8", "surrogateescape") + b"\n", Lasts.PERHAPS)
 
     def _forget(self, path: bytes) -> None:
         if os.path.exists(path):

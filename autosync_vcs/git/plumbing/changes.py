@@ -1,15 +1,15 @@
-"""Says in words of the bus what differs between a commit and the one before."""
+"""Says in words of the bus what differs between two commits."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterator
 
 from autosync_common.messages import Change
 from autosync_vcs.git.plumbing.entries import Entry, Step
 
 
-def changes_of(differences: Iterable[Step]) -> Iterable[Change]:
+def changes_of(differences: Collection[Step]) -> Iterator[Change]:
     """Say what changed; a file that is gone from one place and new in one other was renamed."""
     gone: dict[Entry, list[bytes]] = {}
     new: dict[Entry, list[bytes]] = {}
@@ -25,13 +25,17 @@ def changes_of(differences: Iterable[Step]) -> Iterable[Change]:
     }
     moved = set(sources.values())
     for one in differences:
-        name = os.fsdecode(one.path)
         if one.path in sources:
-            yield Change(name, "renamed", os.fsdecode(sources[one.path]))
-        elif one.new is None:
-            if one.path not in moved:
-                yield Change(name, "removed")
-        elif one.old is None:
-            yield Change(name, "created")
-        else:
-            yield Change(name, "attributes" if one.old.oid == one.new.oid else "written")
+            yield Change(os.fsdecode(one.path), "renamed", os.fsdecode(sources[one.path]))
+        elif one.path not in moved:
+            yield change_of(one)
+
+
+def change_of(step: Step) -> Change:
+    """Say what became of one path."""
+    name = os.fsdecode(step.path)
+    if step.old is None:
+        return Change(name, "created")
+    if step.new is None:
+        return Change(name, "removed")
+    return Change(name, "attributes" if step.old.oid == step.new.oid else "written")
