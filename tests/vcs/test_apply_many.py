@@ -12,13 +12,19 @@ from typing import NamedTuple
 import pytest
 
 from autosync_common.settings import VcsConfig
-from autosync_vcs.driver import Held, Integrated
+from autosync_vcs.driver import Held, HeldKind, Integrated
+from autosync_vcs.git.files import checkout
 from autosync_vcs.git.files.writing import FEW_FILES
 from autosync_vcs.git.gitdriver import GitDriver
+from tests.helpers.disks import resize, small_disk
 from tests.helpers.gitbox import clone, contents, git, head, make_pair, write
 from tests.helpers.moments import at
 
+__all__ = ["small_disk"]
 MANY = 2 * FEW_FILES
+STEPS = 12
+STEP_PAGES = 50
+PAGE_BYTES = 4096
 NAMES = [f"{number // 50}/{number}.txt" for number in range(MANY)]
 
 
@@ -102,6 +108,44 @@ def test_nothing_is_left_beside_where_one_of_them_may_not_come(world: World) -> 
     assert not list(world.ben.glob(".git/autosync/stage/*/*"))
     shutil.rmtree(world.ben / "theirs")
     world.pull()
+
+
+@pytest.mark.parametrize("is_converted", [False, True])
+def test_a_disk_that_is_full_at_any_moment_is_told_as_that_and_loses_nothing(
+    world: World, small_disk: Path, monkeypatch: pytest.MonkeyPatch, is_converted: bool
+) -> None:
+    monkeypatch.setattr(checkout, "PLENTY_BYTES", 0)  # counts, and finds enough until it is not
+    monkeypatch.setattr(checkout, "SPARE_BYTES", 0)
+    write(world.anna, {name: f"new {name}\n" for name in NAMES} | {"large": "x" * 20 * PAGE_BYTES})
+    if is_converted:
+        write(world.anna, {".gitattributes": "*.txt text eol=crlf\n"})
+    world.publish()
+    old = contents(world.ben)
+    outcomes: list[HeldKind | None] = []
+    for number in range(STEPS):
+        place = small_disk / f"{number}"
+        resize(small_disk, 64 << 20)
+        shutil.copytree(world.ben, place, symlinks=True)
+        git(place, "reset", "-q", "--hard")
+        room = os.statvfs(small_disk)
+        used = (room.f_blocks - room.f_bfree) * room.f_frsize
+        resize(small_disk, used + number * STEP_PAGES * PAGE_BYTES)
+        with closing(GitDriver(str(place), VcsConfig(), "ben")) as driver:
+            try:
+                driver.integrate()
+                outcomes.append(None)
+            except Held as held:
+                outcomes.append(held.kind)
+                assert all(text in (old.get(name), f"new {name}\n") or name == "large"
+                           for name, text in contents(place).items()), "torn"  # fmt: skip
+            resize(small_disk, 64 << 20)
+            driver.recover()
+            driver.integrate()
+        assert head(place) == head(world.anna)
+        assert not git(place, "status", "--porcelain")
+        shutil.rmtree(place)
+    assert outcomes[0] is HeldKind.SPACE and outcomes[-1] is None, outcomes
+    assert set(outcomes) == {HeldKind.SPACE, None}
 
 
 @pytest.mark.parametrize("is_deleted", [False, True])

@@ -151,13 +151,18 @@ def test_a_lock_of_a_reference_holds_the_commit_or_is_none_of_its_business(
     assert is_clean(place)
 
 
-def test_an_old_lock_that_nobody_is_behind_is_put_aside(place: Path) -> None:
+@pytest.mark.parametrize("given", [None, [b"a.txt"]])
+@pytest.mark.parametrize("name", ["index.lock", "HEAD.lock", "refs/heads/main.lock"])
+def test_an_old_lock_that_nobody_is_behind_is_put_aside(
+    place: Path, name: str, given: list[bytes] | None
+) -> None:
     write(place, {"a.txt": "more\n"})
-    lock = place / ".git" / "index.lock"
+    lock = place / ".git" / name
     lock.touch()
     os.utime(lock, (time.time() - 3600, time.time() - 3600))
-    assert snapshots_of(place).commit(None).revision == head(place)
-    assert (place / ".git" / "autosync" / "stale-index.lock").exists()
+    assert snapshots_of(place).commit(given).revision == head(place)
+    assert (place / ".git" / "autosync" / f"stale-{lock.name}").exists()
+    assert not lock.exists()
     assert is_clean(place)
 
 

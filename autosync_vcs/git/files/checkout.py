@@ -22,6 +22,7 @@ from autosync_vcs.git.plumbing.neutral import neutral, with_promised
 from autosync_vcs.git.plumbing.paths import parents
 from autosync_vcs.git.plumbing.process import Git, GitFailed
 from autosync_vcs.git.plumbing.repository import Repository
+from autosync_vcs.git.plumbing.trouble import lacks_space
 
 SPARE_BYTES = 16 << 20
 PLENTY_BYTES = 4 << 30
@@ -102,14 +103,17 @@ def write_files(
         git("update-index", "-z", "--index-info", input=b"".join(lines))
         git("checkout-index", "-z", "--stdin", input=b"".join(path + b"\0" for path in wanted))
     except GitFailed as failure:
-        raise _held(repository, failure) from None
+        raise _held(repository, failure, wanted) from None
     finally:
         remove(index)
 
 
-def _held(repository: Repository, failure: GitFailed) -> Held:
-    if "No space left" in failure.stderr or "quota" in failure.stderr.lower():
+def _held(repository: Repository, failure: GitFailed, wanted: Mapping[bytes, Entry]) -> Held:
+    """Say what a failure means; raise where it is that there is no room, which git need not say."""
+    if lacks_space(repository, failure.stderr):
         return disk_full(repository)
+    if "writ" in failure.stderr:
+        check_space(repository, wanted)
     return Held(
         HeldKind.REPOSITORY,
         f"what came cannot be checked out ({failure.reason})",

@@ -17,17 +17,15 @@ from typing import Self
 
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git.plumbing.processes import git_processes, is_at, subcommand, working_directory
 from autosync_vcs.git.plumbing.repository import Repository
+from autosync_vcs.git.plumbing.stale_locks import held_by_others, put_aside
 
 MARK = b"autosync "
-STALE_AGE_S = 600.0
 FIRST_PAUSE_S = 0.005
 LONGEST_PAUSE_S = 0.2
 _held_here: set[bytes] = set()
 """The locks that this process holds, or tries to take."""
 _claiming = threading.Lock()
-_DAEMONS = (b"fsmonitor--daemon", b"credential-cache--daemon", b"daemon")
 
 
 class IndexLock:
@@ -48,7 +46,7 @@ class IndexLock:
             if self._remove_stale():
                 continue
             if time.monotonic() >= deadline:
-                raise self._refusal()
+                raise held_by_others(repository, self._path)
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
@@ -118,45 +116,14 @@ class IndexLock:
         try:
             with open(self._path, "rb") as file:
                 seen = os.fstat(file.fileno())
-                ours = file.read(len(MARK)) == MARK
+                is_ours = file.read(len(MARK)) == MARK
         except FileNotFoundError:
             return True
         except OSError:
             return False
         if self._path in _held_here:
             return False  # by another thread
-        if not ours and (time.time() - seen.st_mtime < STALE_AGE_S or self._users()):
-            return False
-        with contextlib.suppress(FileNotFoundError):
-            now = os.lstat(self._path)
-            if (now.st_ino, now.st_mtime_ns) != (seen.st_ino, seen.st_mtime_ns):
-                return False
-            os.replace(self._path, os.path.join(self._repository.state_dir, b"stale-index.lock"))
-        return True
-
-    def _users(self) -> list[str]:
-        """Name the git commands of this user at work in the repository; our own helpers do not count."""
-        repository = self._repository
-        return [
-            f"git {os.fsdecode(subcommand(words))} (PID {int(pid)})"
-            for pid, words in git_processes()
-            if subcommand(words) not in _DAEMONS
-            and is_at(working_directory(pid), repository.top, repository.git_dir, repository.common_dir)
-            and _parent(pid) != os.getpid()
-        ]
-
-    def _refusal(self) -> Held:
-        try:
-            age_s = time.time() - os.lstat(self._path).st_mtime
-        except FileNotFoundError:
-            age_s = 0.0
-        who = ", ".join(self._users()) or "a program that is not git, or one that was killed"
-        path = os.fsdecode(self._path)
-        return Held(
-            HeldKind.LOCK,
-            f"{path} has been held for {age_s:.0f} s by {who}",
-            f"nothing is committed until it is gone; if no git is at work there, rm {path}",
-        )
+        return put_aside(self._repository, self._path, seen if is_ours else None)
 
 
 def drop_left(repository: Repository) -> None:
@@ -209,11 +176,3 @@ def _make_exclusively(beside: bytes, path: bytes) -> None:
             raise
         with open(path, "xb") as file, contextlib.suppress(OSError):
             file.write(MARK + b"%d\n" % os.getpid())
-
-
-def _parent(pid: bytes) -> int | None:
-    try:
-        with open(b"/proc/%s/stat" % pid, "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[1])
-    except (OSError, ValueError, IndexError):
-        return None

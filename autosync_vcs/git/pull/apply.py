@@ -24,6 +24,7 @@ which an index that lags is completed by, and git syncs the branch.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -42,6 +43,7 @@ from autosync_vcs.git.plumbing.neutral import neutral
 from autosync_vcs.git.plumbing.process import GitFailed
 from autosync_vcs.git.plumbing.reader import Reader
 from autosync_vcs.git.plumbing.repository import Repository, head, operation_in_progress
+from autosync_vcs.git.plumbing.stale_locks import held_by_others, put_aside
 from autosync_vcs.git.plumbing.tree_diff import differences, removed
 from autosync_vcs.git.pull import displaced
 from autosync_vcs.git.pull.afterwards import Afterwards
@@ -205,6 +207,9 @@ class Apply:
         busy = operation_in_progress(self._repository)
         if busy:
             raise busy
+        for lock in (self._repository.git_dir + b"/HEAD.lock", _lock_of(self._repository, journal.ref)):
+            if os.path.lexists(lock) and not put_aside(self._repository, lock):
+                raise held_by_others(self._repository, lock)
 
     def _follow(self, journal: Journal, new_index: NewIndex, lock: IndexLock, result: Result) -> None:
         """Let the branch and the index follow the files."""
@@ -226,6 +231,10 @@ class Apply:
             raise Held(
                 HeldKind.LOCK, f"the branch could not be moved ({failure.reason})", "it is tried again"
             ) from None
+
+
+def _lock_of(repository: Repository, ref: str) -> bytes:
+    return os.path.join(repository.common_dir, os.fsencode(ref) + b".lock")
 
 
 def _files(steps: Sequence[Step]) -> dict[bytes, Entry]:

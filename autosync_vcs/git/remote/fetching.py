@@ -16,6 +16,7 @@ from autosync_vcs.git.plumbing.objects import HelperDied
 from autosync_vcs.git.plumbing.process import NO_INDEX, GitFailed
 from autosync_vcs.git.plumbing.reader import Reader
 from autosync_vcs.git.plumbing.repository import Repository, resolve
+from autosync_vcs.git.plumbing.stale_locks import put_aside_what_kept
 from autosync_vcs.git.remote import direct_fetch, lean, refusals
 from autosync_vcs.git.remote.direct_fetch import Arrived, DirectFetch
 from autosync_vcs.git.remote.half_packs import HalfPacks
@@ -53,8 +54,7 @@ class Fetching:
         """Bring the branch here; give its commit, None where the remote has no such branch."""
         begun = time.time()
         try:
-            if not self._fetch_lean(branch):
-                self._fetch_thorough(branch)
+            self._fetch(branch)
         except GitFailed as failure:
             self._half_packs.failed(begun)
             if not _NO_SUCH_BRANCH.search(failure.stderr):
@@ -94,6 +94,15 @@ class Fetching:
         if not direct_fetch.suits(self._repository, target):
             return _Ways(lean=True, direct=None)
         return _Ways(lean=True, direct=DirectFetch(self._repository, target, self._transport.git))
+
+    def _fetch(self, branch: RemoteBranch) -> None:
+        try:
+            if not self._fetch_lean(branch):
+                self._fetch_thorough(branch)
+        except GitFailed as failure:
+            if not put_aside_what_kept(self._repository, failure):
+                raise
+            self._fetch_thorough(branch)
 
     def _fetch_thorough(self, branch: RemoteBranch) -> None:
         """Let git fetch and prove all of it; aside, for it lets the tracking reference become anything."""

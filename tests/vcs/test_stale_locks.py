@@ -1,0 +1,120 @@
+"""Locks of references, which other gits hold or a kill left, where a pull has to move them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from autosync_common.settings import VcsConfig
+from autosync_vcs.driver import Held, HeldKind
+from autosync_vcs.git.gitdriver import GitDriver
+from tests.helpers.gitbox import commit, contents, git, head, make_pair, write
+from tests.helpers.moments import at
+from tests.helpers.waiting import eventually
+
+OF_THE_BRANCH = ["refs/heads/main.lock", "HEAD.lock"]
+
+
+class World(NamedTuple):
+    anna: Path
+    ben: Path
+    driver: GitDriver
+
+    def publish(self) -> None:
+        commit(self.anna, {"shopping.txt": "bread\n", "new/file": "hers\n"}, "hers")
+        git(self.anna, "push", "-q", "origin", "main")
+
+    def pull(self) -> None:
+        self.driver.fetch()
+        self.driver.integrate()
+
+    def lock(self, name: str, age_s: float = 0.0) -> Path:
+        lock = self.ben / ".git" / name
+        lock.touch()
+        os.utime(lock, (time.time() - age_s,) * 2)
+        return lock
+
+    def is_in_step(self) -> bool:
+        return head(self.ben) == head(self.anna) and not git(self.ben, "status", "--porcelain")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    _, anna, ben = make_pair(tmp_path)
+    with closing(GitDriver(str(ben), VcsConfig(), "ben")) as driver:
+        yield World(anna, ben, driver)
+
+
+@pytest.mark.parametrize("name", OF_THE_BRANCH)
+def test_no_file_moves_while_somebody_has_the_branch(world: World, name: str) -> None:
+    world.publish()
+    before, lock = contents(world.ben), world.lock(name)
+    with pytest.raises(Held) as held:
+        world.pull()
+    assert held.value.kind is HeldKind.LOCK
+    assert f"rm {lock}" in held.value.remedy
+    assert contents(world.ben) == before
+    assert not {"apply.json", "index.lock"} & {path.name for path in world.ben.glob(".git/**/*")}
+    lock.unlink()
+    world.pull()
+    assert world.is_in_step()
+
+
+@pytest.mark.parametrize("name", OF_THE_BRANCH)
+def test_who_takes_the_branch_when_files_have_moved_is_waited_for(world: World, name: str) -> None:
+    world.publish()
+    world.driver.fetch()
+    taken: list[Path] = []
+    with at("apply: swapped", lambda: taken.append(world.lock(name))), pytest.raises(Held) as held:
+        world.driver.integrate()
+    assert held.value.kind is HeldKind.LOCK
+    write(world.ben, {"saved": "meanwhile\n"})
+    taken[0].unlink()
+    world.driver.commit(None)
+    world.pull()
+    world.driver.push()
+    git(world.anna, "pull", "-q", "origin", "main")
+    assert world.is_in_step()
+    assert contents(world.ben) == {"saved": "meanwhile\n", "shopping.txt": "bread\n", "new/file": "hers\n"}
+
+
+@pytest.mark.parametrize("thorough", [False, True])
+@pytest.mark.parametrize("name", [*OF_THE_BRANCH, "refs/remotes/origin/main.lock"])
+def test_an_old_lock_that_nobody_is_behind_is_put_aside(world: World, name: str, thorough: bool) -> None:
+    if thorough:
+        git(world.ben, "config", "remote.origin.uploadpack", "git-upload-pack")  # git does all of it
+    world.publish()
+    lock = world.lock(name, age_s=3600)
+    world.pull()
+    assert world.is_in_step()
+    assert not lock.exists()
+    assert (world.ben / ".git/autosync" / f"stale-{lock.name}").exists()
+
+
+@pytest.mark.parametrize("name", OF_THE_BRANCH)
+def test_an_old_lock_stays_while_a_git_of_the_users_is_at_work_there(world: World, name: str) -> None:
+    world.publish()
+    lock = world.lock(name, age_s=3600)
+    # A shell starts it, so that it is no child of ours.
+    user = subprocess.Popen(("sh", "-c", "git cat-file --batch; :"), cwd=world.ben, stdin=subprocess.PIPE)
+    assert user.stdin
+    try:
+        children = Path(f"/proc/{user.pid}/task/{user.pid}/children")
+        eventually(lambda: any(comm_of(number) == "git" for number in children.read_text().split()))
+        with pytest.raises(Held, match="cat-file"):
+            world.pull()
+    finally:
+        user.stdin.close()
+        user.wait()
+    assert lock.exists()
+
+
+def comm_of(number: str) -> str:
+    return Path(f"/proc/{number}/comm").read_text().strip()
