@@ -7,15 +7,16 @@ import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from autosync_common.settings import VcsConfig
 from autosync_vcs.driver import Held, HeldKind, Integrated
-from autosync_vcs.git.files import checkout
+from autosync_vcs.git.files import checkout, places, swap
 from autosync_vcs.git.files.writing import FEW_FILES
 from autosync_vcs.git.gitdriver import GitDriver
+from autosync_vcs.git.pull import swap_round
 from tests.helpers.disks import resize, small_disk
 from tests.helpers.gitbox import clone, contents, git, head, make_pair, write
 from tests.helpers.moments import at
@@ -169,18 +170,129 @@ def test_a_save_that_does_not_show_in_size_and_time_is_not_lost(world: World, is
     assert world.saved_anywhere(saved)
 
 
+@pytest.mark.parametrize("is_linked", [False, True])
+@pytest.mark.parametrize("moved", ["deep", "deep/er"])
 def test_a_directory_that_is_moved_away_meanwhile_is_worked_in_no_longer(
-    world: World, tmp_path: Path
+    world: World, tmp_path: Path, moved: str, is_linked: bool
 ) -> None:
-    write(world.anna, {name: f"new {name}\n" for name in NAMES})
+    deep = {f"deep/er/{name}" for name in NAMES[:20]}
+    write(world.anna, dict.fromkeys(deep, "before\n"))
+    world.publish()
+    world.pull()
+    write(world.anna, {name: f"new {name}\n" for name in (*NAMES, *deep)})
     world.publish()
     away = tmp_path / "away"
-    with at("apply: exchanged, not judged", lambda: (world.ben / "0").rename(away)):
+
+    def move() -> None:
+        (world.ben / moved).rename(away)
+        if is_linked:
+            (world.ben / moved).symlink_to(away)
+
+    exchanged_before = sum(name < min(deep) for name in NAMES)
+    with at("apply: exchanged, not judged", move, nth=exchanged_before + 1):
         world.driver.integrate()
-    changed = [path for path in away.iterdir() if path.read_text().startswith("new")]
+    changed = [path for path in away.rglob("*.txt") if path.read_text().startswith("new")]
     assert len(changed) == 1, "what was exchanged before it went"
     world.driver.commit(None)
     assert not git(world.ben, "status", "--porcelain")
     for name in NAMES:
-        if not name.startswith("0/"):
-            assert (world.ben / name).read_text() == f"new {name}\n"
+        assert (world.ben / name).read_text() == f"new {name}\n"
+
+
+def test_what_the_user_replaced_for_reading_is_not_checked_out(world: World) -> None:
+    write(world.anna, {name: f"new {name}\n" for name in NAMES})
+    world.publish()
+    write(world.ben, {"note": "replaced\n"})
+    other = git(world.ben, "hash-object", "-w", "note")
+    (world.ben / "note").unlink()
+    git(world.ben, "replace", head(world.anna, f"HEAD:{NAMES[3]}"), other)
+    world.driver.integrate()
+    assert contents(world.ben) == contents(world.anna)
+    assert not world.driver.commit(None).changes
+
+
+def test_no_hook_of_the_users_is_told_of_the_index_that_files_are_written_from(
+    world: World, tmp_path: Path
+) -> None:
+    hook = world.ben / ".git/hooks/post-index-change"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f'#!/bin/sh\necho "$GIT_INDEX_FILE" >>{tmp_path}/told\n')
+    hook.chmod(0o755)
+    write(world.anna, {name: f"new {name}\n" for name in NAMES})
+    world.publish()
+    world.pull()
+    told = (tmp_path / "told").read_text().splitlines() if (tmp_path / "told").exists() else []
+    assert not [name for name in told if "stage" in name]
+
+
+def test_what_a_git_that_we_left_still_writes_is_in_nobodys_way(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = world.ben / ".git/autosync/stage/0/new"
+    stage.mkdir(parents=True)
+    at_work = os.open(stage, os.O_RDONLY)
+    write(world.anna, {name: f"new {name}\n" for name in NAMES})
+    world.publish()
+
+    remove, written = places.remove, list[bytes]()
+
+    def go_on(path: bytes) -> None:
+        if not written:
+            written.append(path)
+            os.mkdir("0", dir_fd=at_work)
+            os.close(os.open("0/0.txt", os.O_WRONLY | os.O_CREAT, dir_fd=at_work))
+        remove(path)
+
+    monkeypatch.setattr(places, "remove", go_on)
+    world.driver.integrate()
+    os.close(at_work)
+    assert written
+    assert contents(world.ben) == contents(world.anna)
+    assert not list(world.ben.glob(".git/autosync/stage/*"))
+
+
+def test_a_save_of_the_same_size_and_time_is_not_lost_where_only_the_blob_changes(world: World) -> None:
+    write(world.anna, {"dos/a": "one\r\n", "dos/b": "two\r\n"})
+    world.publish()
+    world.pull()
+    write(world.anna, {".gitattributes": "dos/* text eol=crlf\n"})
+    git(world.anna, "add", "--renormalize", ".")
+    world.publish()
+    file, before = world.ben / "dos/b", (world.ben / "dos/b").stat()
+
+    def save() -> None:
+        file.write_bytes(b"TWO\r\n")
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    with at("apply: locked", save):
+        world.driver.integrate()
+    world.driver.commit(None)
+    assert file.read_bytes() == b"TWO\r\n"
+    assert git(world.ben, "show", "HEAD:dos/b").strip() == "TWO"
+
+
+def test_permissions_are_those_of_the_file_that_is_replaced_in_the_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(world.anna, {NAMES[0]: "new\n"})
+    world.publish()
+    file = world.ben / NAMES[0]
+    file.chmod(0o600)
+    exchange, tries = swap.exchange, list[int]()
+
+    def is_saved_anew(*names: Any) -> None:
+        tries.append(1)
+        if len(tries) > 1:
+            exchange(*names)
+            return
+        file.unlink()
+        try:
+            exchange(*names)
+        finally:
+            file.write_text(f"old {NAMES[0]}\n")
+            file.chmod(0o644)
+
+    monkeypatch.setattr(swap_round, "exchange", is_saved_anew)
+    world.pull()
+    assert len(tries) == 2
+    assert (file.read_text(), file.stat().st_mode & 0o777) == ("new\n", 0o644)

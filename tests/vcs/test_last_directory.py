@@ -53,6 +53,16 @@ def test_no_link_is_followed_that_took_its_name(last: LastDirectory, tmp_path: P
         last.at(b"one/two")
 
 
+def test_no_link_is_followed_that_took_the_name_of_one_above(last: LastDirectory, tmp_path: Path) -> None:
+    last.at(b"one/two")
+    (tmp_path / "top/one").rename(tmp_path / "away")
+    (tmp_path / "top/one").symlink_to(tmp_path / "away")
+    with pytest.raises(NotADirectoryError):
+        last.at(b"one/two")
+    with pytest.raises(NotADirectoryError):
+        last.at(b"one/two", create=True)
+
+
 def test_names_longer_than_the_system_takes_at_once_are_opened_piece_by_piece(
     last: LastDirectory, tmp_path: Path
 ) -> None:

@@ -2,50 +2,82 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+from types import TracebackType
+from typing import NamedTuple, Self
 
-from autosync_vcs.git.files.swap import LONGEST, directory
+from autosync_vcs.git.files.swap import directory, enter
 
 
-class LastDirectory(contextlib.AbstractContextManager["LastDirectory"]):
+class _Opened(NamedTuple):
+    """A directory, by its name in the one above; device and inode tell it from others."""
+
+    name: bytes
+    fd: int
+    identity: tuple[int, int]
+
+
+class LastDirectory:
     """Of the directories below ``top``; to be closed.
 
-    It is opened as ``directory`` opens it, and anew where its name leads elsewhere by now: a directory that
-    somebody moves away meanwhile is worked in no longer.
+    It is opened component by component, as ``directory`` does it, and anew from the first one whose name
+    leads elsewhere by now: a directory that somebody moves away meanwhile is worked in no longer.
     """
 
     def __init__(self, top: bytes) -> None:
         self._top = top
-        self._path: bytes | None = None
-        self._place = b""
-        self._fd = -1
-        self._identity = (0, 0)
-        self._open = contextlib.ExitStack()
+        self._root = -1
+        self._opened: list[_Opened] = []
 
-    def __exit__(self, *_: object) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
-        self._path = None
-        self._open.close()
+        self._leave(0)
+        if self._root >= 0:
+            os.close(self._root)
+            self._root = -1
 
     def at(self, path: bytes, *, create: bool = False) -> int:
         """Give the directory ``path``, open until the next call. Raises as ``directory`` does."""
-        if path != self._path or not self._is_there():
-            self.close()
-            self._fd = self._open.enter_context(directory(self._top, path, create=create))
-            seen = os.fstat(self._fd)
-            self._identity = (seen.st_dev, seen.st_ino)
-            self._place = os.path.join(self._top, path)
-            self._path = path
+        if self._root < 0:
+            with directory(self._top, b"") as root:
+                self._root = os.dup(root)
+        names = path.split(b"/") if path else []
+        self._leave(self._still_there(names))
+        for name in names[len(self._opened) :]:
+            fd = enter(self._fd, name, create=create)
+            seen = os.fstat(fd)
+            self._opened.append(_Opened(name, fd, (seen.st_dev, seen.st_ino)))
         return self._fd
 
-    def _is_there(self) -> bool:
-        if len(self._place) > LONGEST:
-            return False
-        try:
-            seen = os.lstat(self._place)
-        except OSError:
-            return False
-        return (seen.st_dev, seen.st_ino) == self._identity
+    @property
+    def _fd(self) -> int:
+        return self._opened[-1].fd if self._opened else self._root
+
+    def _still_there(self, names: list[bytes]) -> int:
+        """Tell how many of these are the directories that are open, from the top on."""
+        above = self._root
+        for number, (name, opened) in enumerate(zip(names, self._opened, strict=False)):
+            if name != opened.name or _identity(name, above) != opened.identity:
+                return number
+            above = opened.fd
+        return min(len(names), len(self._opened))
+
+    def _leave(self, number: int) -> None:
+        """Close all but so many."""
+        while len(self._opened) > number:
+            os.close(self._opened.pop().fd)
+
+
+def _identity(name: bytes, above: int) -> tuple[int, int] | None:
+    try:
+        seen = os.lstat(name, dir_fd=above)
+    except OSError:
+        return None
+    return (seen.st_dev, seen.st_ino)

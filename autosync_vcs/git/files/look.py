@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -56,13 +55,8 @@ def local_of(seen: os.stat_result, raw: str) -> Local:
     return Local("100755" if seen.st_mode & stat.S_IXUSR else "100644", raw, signature(seen))
 
 
-def look(
-    parent: int, name: bytes, object_format: str, inspect: Callable[[int], object] | None = None
-) -> Local | None:
-    """Look at one name in an open directory; None where there is nothing. Links are not followed.
-
-    ``inspect`` is called with a file that is open for reading, before it is read.
-    """
+def look(parent: int, name: bytes, object_format: str) -> Local | None:
+    """Look at one name in an open directory; None where there is nothing. Links are not followed."""
     try:
         seen = os.lstat(name, dir_fd=parent)
         if stat.S_ISLNK(seen.st_mode):
@@ -80,8 +74,6 @@ def look(
     except FileNotFoundError:
         return None
     try:
-        if inspect:
-            inspect(fd)
         return Local(mode, file_id(fd, object_format), signature(seen))
     finally:
         os.close(fd)

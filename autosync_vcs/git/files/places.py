@@ -135,6 +135,14 @@ def clear(repository: Repository, place: bytes, files: int) -> None:
             remove(home)
 
 
+def discard(path: bytes) -> None:
+    """Remove a tree of ours so that its name is free at once, though a git that we left may work in it."""
+    aside = b"%b.%b" % (path, secrets.token_hex(4).encode())
+    with suppress(FileNotFoundError):
+        os.rename(path, aside)
+        remove(aside)
+
+
 def remove(path: bytes) -> None:
     """Remove a file or a tree of ours, if it is there."""
     try:

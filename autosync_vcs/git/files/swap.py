@@ -98,7 +98,7 @@ def directory(top: bytes, path: bytes, *, create: bool = False) -> Iterator[int]
         fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=near)
     try:
         for component in path.split(b"/") if path else ():
-            below = _enter(fd, component, create)
+            below = enter(fd, component, create=create)
             os.close(fd)
             fd = below
         yield fd
@@ -106,7 +106,8 @@ def directory(top: bytes, path: bytes, *, create: bool = False) -> Iterator[int]
         os.close(fd)
 
 
-def _enter(fd: int, component: bytes, create: bool) -> int:
+def enter(fd: int, component: bytes, *, create: bool = False) -> int:
+    """Open a directory by its name in another that is open. Raises as ``directory`` does."""
     if component in (b"", b".", b".."):
         raise NotADirectoryError(errno.ENOTDIR, "not a name", os.fsdecode(component))
     if create:

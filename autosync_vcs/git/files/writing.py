@@ -69,29 +69,18 @@ class Writer:
 
         Raises ``Held`` where there is no room, a filter fails, or git refuses a name.
         """
-        is_plain = self._is_plain(wanted, attributes)
-        is_few = len(wanted) <= FEW_FILES
-        if is_plain and is_few:
+        if len(wanted) <= FEW_FILES and self._is_plain(wanted, attributes):
             with suppress(HelperDied, FileExistsError):
                 return _Files(self._repository, self._reader, place).write(wanted)
             remove(place)
         checkout.write_files(self._repository, place, wanted, attributes)
         with LastDirectory(place) as stage:
-            return {
-                path: self._looked(stage, path, entry if is_plain and not is_few else None)
-                for path, entry in wanted.items()
-            }
+            return {path: self._looked(stage, path) for path in wanted}
 
-    def _looked(self, stage: LastDirectory, path: bytes, entry: Entry | None) -> Local:
-        """Look at what git wrote; where it wrote a blob as it is, that is ``entry``."""
+    def _looked(self, stage: LastDirectory, path: bytes) -> Local:
         above, name = os.path.split(path)
-        parent = stage.at(above)
         with suppress(FileNotFoundError):
-            if entry is not None:
-                local = local_of(os.lstat(name, dir_fd=parent), entry.oid)
-                if local.mode == entry.mode:
-                    return local
-            found = look(parent, name, self._repository.object_format)
+            found = look(stage.at(above), name, self._repository.object_format)
             if found is not None and found.raw != UNKNOWN:
                 return found
         raise Held(HeldKind.REPOSITORY, f"git did not check out {os.fsdecode(path)}")

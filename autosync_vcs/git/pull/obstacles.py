@@ -10,14 +10,10 @@ import os
 import stat
 import struct
 import sys
-from typing import NamedTuple
 
 from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git.files.last_directory import LastDirectory
-from autosync_vcs.git.files.look import UNKNOWN, Local, look
 from autosync_vcs.git.files.places import Places
 from autosync_vcs.git.files.swap import reached
-from autosync_vcs.git.plumbing.entries import FILES
 from autosync_vcs.git.plumbing.repository import Repository
 
 _GET_FLAGS = 0x80006601 | struct.calcsize("l") << 16
@@ -26,58 +22,33 @@ _IMMUTABLE, _APPEND_ONLY = 0x10, 0x20
 _OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class There(NamedTuple):
-    """What is in a place: its path, and what it holds, if that was to be read."""
-
-    path: bytes
-    local: Local | None = None
-
-
 class Obstacles:
     """Those of one repository; each directory is looked at once."""
 
-    def __init__(self, repository: Repository, places: Places, working_copy: LastDirectory) -> None:
+    def __init__(self, repository: Repository, places: Places) -> None:
         self._repository = repository
-        self._working_copy = working_copy
         self._top = repository.top
         self._places = places
         self._real: dict[bytes, bool] = {b"": True}
         self._checked: set[bytes] = set()
         self._ours: set[bytes] = set()
 
-    def check(self, path: bytes, *, read: bool) -> There | None:
-        """Give what is at a path, or in its way; None where nothing is. ``read`` tells what that holds.
+    def check(self, path: bytes) -> bytes | None:
+        """Give what is at a path, or in its way; None where nothing is.
 
         Raises ``Held`` where it could not be replaced, or what it holds could not be kept.
         """
-        wanted, above = path, os.path.dirname(path)
+        above = os.path.dirname(path)
         while not self._is_real(above):
             path, above = above, os.path.dirname(above)
         self._check_directory(above)
         self._check_nested(above)
         if self._places.is_mounted(path):
             raise self._held(path, "cannot be replaced, something is mounted there", "umount it")
-        if read and path == wanted:
-            local = self._looked(path)
-            return There(path, local) if local else None
-        self._check_file(path)
-        return There(path) if self._mode(path) else None
-
-    def _looked(self, path: bytes) -> Local | None:
-        """Look at a file as it is checked."""
-        above, name = os.path.split(path)
-
-        def inspect(fd: int) -> None:
-            self._check_open(fd, path)
-
-        try:
-            parent = self._working_copy.at(above)
-            local = look(parent, name, self._repository.object_format, inspect)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        if local and local.mode in FILES and local.raw == UNKNOWN:
-            self._check_flags(path)  # which tells whether it may be read
-        return local
+        mode = self._mode(path)
+        if stat.S_ISREG(mode):
+            self._check_flags(path)
+        return path if mode else None
 
     def _is_real(self, directory: bytes) -> bool:
         """Tell whether it is there, with no link on the way."""
@@ -109,10 +80,6 @@ class Obstacles:
         listed = self._repository.git()("ls-files", "-z", "--", os.fsdecode(directory)).stdout
         return any(path != directory for path in listed.split(b"\0")[:-1])
 
-    def _check_file(self, path: bytes) -> None:
-        if stat.S_ISREG(self._mode(path)):
-            self._check_flags(path)
-
     def _check_flags(self, path: bytes) -> None:
         try:
             with reached(os.path.join(self._top, path)) as (near, name):
@@ -124,13 +91,10 @@ class Obstacles:
         except OSError:
             return
         try:
-            self._check_open(fd, path)
+            if _flags(fd) & (_IMMUTABLE | _APPEND_ONLY):
+                raise self._held(path, "is immutable or append-only", "chattr -i -a")
         finally:
             os.close(fd)
-
-    def _check_open(self, fd: int, path: bytes) -> None:
-        if _flags(fd) & (_IMMUTABLE | _APPEND_ONLY):
-            raise self._held(path, "is immutable or append-only", "chattr -i -a")
 
     def _mode(self, path: bytes) -> int:
         try:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from concurrent.futures import Future, wait
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 
 from autosync_vcs.git.files import checkout
 from autosync_vcs.git.files.last_directory import LastDirectory
-from autosync_vcs.git.files.look import UNKNOWN, Local
-from autosync_vcs.git.files.places import Places, make, remove
+from autosync_vcs.git.files.look import UNKNOWN, Local, look
+from autosync_vcs.git.files.places import Places, discard, make
 from autosync_vcs.git.files.verdicts import clean_entries, ignored_by
 from autosync_vcs.git.files.writing import FEW_FILES, Writer
-from autosync_vcs.git.plumbing.at_once import in_background
 from autosync_vcs.git.plumbing.entries import GITLINK, Entry, Step
 from autosync_vcs.git.plumbing.repository import Repository
 from autosync_vcs.git.pull.in_the_way import InTheWay
@@ -63,27 +63,27 @@ class Ready:
             chosen = self._in_place.setdefault(place, {})
             if step.path in wanted:
                 chosen[step.path] = wanted[step.path]
+        untracked = self._check_obstacles()
         if len(wanted) <= FEW_FILES:
-            self._look()
             self._stage(attributes)
+            self._look(untracked)
             return
-        staging = in_background(lambda: self._stage(attributes))
-        self._syncing = in_background(lambda: self._sync_after(staging))
+        thread = ThreadPoolExecutor(1, "stage")
+        staging = thread.submit(self._stage, attributes)
+        self._syncing = thread.submit(self._sync_after, staging)
+        thread.shutdown(wait=False)
         try:
-            self._look()
-        except BaseException:
-            wait([staging])
-            self._remove_stage()
-            raise
+            self._look(untracked)
+        finally:
+            wait([staging])  # else the next try would begin while git writes there
         staging.result()
 
     def sync(self) -> None:
         """Let the staged files be on the disk."""
         if self._syncing is not None:
             self._syncing.result()
-            return
-        for place, entries in self._in_place.items():
-            checkout.sync(os.path.join(place, self._number, b"new"), entries)
+        else:
+            self._sync_staged()
 
     def planned(self) -> list[Planned]:
         """Say it for the journal."""
@@ -108,34 +108,38 @@ class Ready:
     def _stage(self, attributes: Mapping[bytes, Entry]) -> None:
         for place, entries in self._in_place.items():
             make(self._repository, place)
-            remove(os.path.join(place, self._number))
+            discard(os.path.join(place, self._number))
             os.makedirs(os.path.join(place, self._number, b"old"))
             files = os.path.join(place, self._number, b"new")
             self.staged.update(self._writer.write(files, entries, attributes))
 
-    def _remove_stage(self) -> None:
-        for place in self._in_place:
-            remove(os.path.join(place, self._number))
-
     def _sync_after(self, staging: Future[None]) -> None:
-        staging.result()
+        if staging.exception() is None:
+            self._sync_staged()
+
+    def _sync_staged(self) -> None:
         for place, entries in self._in_place.items():
             checkout.sync(os.path.join(place, self._number, b"new"), entries)
 
-    def _look(self) -> None:
-        """Look at what is there, and what is in the way."""
+    def _check_obstacles(self) -> set[bytes]:
+        """Raise ``Held`` for what would end it half way; give untracked paths that are in the way."""
+        obstacles = Obstacles(self._repository, self._places)
         tracked, untracked = {step.path for step in self.steps if step.old}, set[bytes]()
+        for step in self.steps:
+            there = obstacles.check(step.path)
+            if there is not None and step.new and there not in tracked:
+                untracked.add(there)
+        return untracked
+
+    def _look(self, untracked: Collection[bytes]) -> None:
+        """Look at what is there, and judge what is in the way."""
         found: dict[bytes, Local] = {}
         with LastDirectory(self._repository.top) as working_copy:
-            obstacles = Obstacles(self._repository, self._places, working_copy)
             for step in self.steps:
-                there = obstacles.check(step.path, read=step.old is not None and step.old.mode != GITLINK)
-                if there is None:
-                    continue
-                if there.local and there.local.raw != UNKNOWN:
-                    found[step.path] = there.local
-                if step.new and there.path not in tracked:
-                    untracked.add(there.path)
+                if step.old is not None and step.old.mode != GITLINK:
+                    local = self._local(working_copy, step.path)
+                    if local is not None and local.raw != UNKNOWN:
+                        found[step.path] = local
         self._believe(found)
         removed = [step.path for step in self.steps if step.new is None]
         if removed:  # another host may only have ceased to track them
@@ -143,6 +147,12 @@ class Ready:
             self.spared = ignored_by(self._repository, rules, removed)
         if self.in_the_way is None:
             self.in_the_way = InTheWay.judged(self._repository, untracked, self.spared)
+
+    def _local(self, working_copy: LastDirectory, path: bytes) -> Local | None:
+        above, name = os.path.split(path)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return look(working_copy.at(above), name, self._repository.object_format)
+        return None
 
     def _believe(self, found: Mapping[bytes, Local]) -> None:
         """Choose the paths that hold what the old commit says."""

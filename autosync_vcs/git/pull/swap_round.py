@@ -148,7 +148,7 @@ class SwapRound:
 
     def _exchanged(self, step: Step, parent: int, name: bytes, local: Local) -> bool:
         stage = self._stage(step, b"new")
-        self._keep_permissions(step, stage, parent, local)
+        self._keep_permissions(stage, parent, name, local)
         exchange(stage, name, parent, name)
         crash_point("apply: exchanged, not judged")
         if self._came_out_as_it_may(step, stage, name, local):
@@ -214,9 +214,10 @@ class SwapRound:
         return look(parent, name, self._repository.object_format)
 
     def _look_again(self, step: Step, parent: int, name: bytes) -> Local | None:
-        """Look at what a path holds now; what still looks as it did is not read again."""
-        believed = self._ready.believed.get(step.path)
-        if believed is not None and _looks_like(believed, parent, name):
+        """Look at what a path holds now; what still looks as it did, and will be displaced, is not read."""
+        believed, staged = self._ready.believed.get(step.path), self._ready.staged.get(step.path)
+        stays = believed is not None and staged is not None and believed.same(staged)
+        if believed is not None and not stays and _looks_like(believed, parent, name):
             return believed
         return self._look(parent, name)
 
@@ -251,17 +252,15 @@ class SwapRound:
         """Give the absolute path of what is staged or taken out."""
         return self._ready.stage(step, part) + b"/" + step.path
 
-    def _keep_permissions(self, step: Step, stage: int, parent: int, local: Local) -> None:
+    def _keep_permissions(self, stage: int, parent: int, name: bytes, local: Local) -> None:
         """Let a file that only its owner, or its group, may read stay so."""
-        mode, is_now = self._ready.staged[step.path].signature.mode, local.signature.mode
-        if not (stat.S_ISREG(mode) and stat.S_ISREG(is_now)):
-            return
-        readable = is_now & 0o666
-        executable = (readable & 0o444) >> 2 if mode & stat.S_IXUSR else 0
-        if stat.S_IMODE(mode) == readable | executable:
-            return
-        name = os.path.basename(step.path)
         staged = os.lstat(name, dir_fd=stage)
+        if not (stat.S_ISREG(staged.st_mode) and stat.S_ISREG(local.signature.mode)):
+            return
+        readable = local.signature.mode & 0o666
+        executable = (readable & 0o444) >> 2 if staged.st_mode & stat.S_IXUSR else 0
+        if stat.S_IMODE(staged.st_mode) == readable | executable:
+            return
         group = os.lstat(name, dir_fd=parent).st_gid
         if group != staged.st_gid and not _given_to(stage, name, group):
             readable &= staged.st_mode | ~stat.S_IRWXG  # no more than any new file lets that group
