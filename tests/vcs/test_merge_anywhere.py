@@ -18,6 +18,7 @@ from autosync_vcs.git.gitdriver import GitDriver
 from tests.helpers.gitbox import Files, clone, commit, contents, git, head, make_repository, try_git
 
 RENAMED = 30
+"""So many files are renamed and changed: their names alone do not tell which became which."""
 
 
 def lines(number: int) -> str:
@@ -33,7 +34,7 @@ BASE: Files = {
 }  # fmt: skip
 ONE: Files = {
     **{f"old/{number}": None for number in range(RENAMED)},
-    **{f"new/{number}": "first\n" + lines(number) for number in range(RENAMED)},
+    **{f"new/was{number}": "first\n" + lines(number) for number in range(RENAMED)},
     "dir/a": None, "dir/b": None, "moved/a": lines(100), "moved/b": lines(101),
     "crlf.txt": "first\n" + lines(103), "bare.txt": "first\r\n1\r\n2\r\n3\r\n", "log": "0\none\n",
     "fight.txt": "one\n", "both.txt": "first\n" + lines(102),
@@ -114,27 +115,30 @@ def signing(host: Host) -> None:
     host.set("gpg.program", "false")
 
 
-WAYS: Mapping[str, Callable[[Host], None]] = {
-    "person": person,
-    "encoding": setting("i18n.commitEncoding", "ISO-8859-1"),
-    "signing": signing,
-    "rename limit": rename_limit,
-    "no renames": setting("merge.renames", "false"),
-    "directory renames": setting("merge.directoryRenames", "true"),
-    "carriage returns": setting("core.autocrlf", "true"),
-    "carriage returns taken away": setting("core.autocrlf", "input"),
-    "renormalize": setting("merge.renormalize", "true"),
-    "conflict style": setting("merge.conflictStyle", "diff3"),
-    "ours": lambda host: attributes(host, "merge=ours"),
-    "binary": lambda host: attributes(host, "-merge"),
-    "union": lambda host: attributes(host, "merge=union"),
-    "replacements": replacements,
-    "grafts": grafts,
+WAYS: Mapping[str, tuple[Callable[[Host], None], ...]] = {
+    "nothing": (),
+    "one way": (
+        person,
+        signing,
+        rename_limit,
+        setting("i18n.commitEncoding", "ISO-8859-1"),
+        setting("merge.directoryRenames", "true"),
+        setting("core.autocrlf", "true"),
+        lambda host: attributes(host, "merge=ours"),
+        replacements,
+    ),
+    "another way": (
+        setting("merge.renames", "false"),
+        setting("merge.renormalize", "true"),
+        setting("merge.conflictStyle", "diff3"),
+        setting("core.autocrlf", "input"),
+        lambda host: attributes(host, "merge=union"),
+        grafts,
+    ),
+    "as binary": (lambda host: attributes(host, "-merge"),),
 }
-ENVIRONMENTS: Mapping[str, Mapping[str, str]] = {
-    "time zone": {"TZ": "Pacific/Kiritimati"},
-    "language": {"LANG": "de_DE.UTF-8", "LC_ALL": "de_DE.UTF-8", "LANGUAGE": "de"},
-}
+"""What cannot hide what the others would do is tried at once."""
+ENVIRONMENT = {"TZ": "Pacific/Kiritimati", "LANG": "de_DE.UTF-8", "LC_ALL": "de_DE.UTF-8", "LANGUAGE": "de"}
 
 
 @pytest.fixture
@@ -169,22 +173,15 @@ def test_no_setting_of_a_host_makes_another_merge_of_it(
     merge = here.merged(monkeypatch, {})
     assert sorted(git(here.place, "rev-parse", "HEAD^@").split()) == sorted((head(one), head(other)))
     found = contents(here.place)
-    assert [found[f"new/{number}"] for number in range(RENAMED)] == [
+    assert [found[f"new/was{number}"] for number in range(RENAMED)] == [
         "first\n" + lines(number) + "last\n" for number in range(RENAMED)
     ]
-    merges = {"nothing": copied(other).merged(monkeypatch, {})}
-    for name, way in WAYS.items():
+    merges = {}
+    for name, ways in WAYS.items():
         host = copied(other)
-        way(host)
-        merges[name] = host.merged(monkeypatch, {})
-    for name, environment in ENVIRONMENTS.items():
-        merges[name] = copied(other).merged(monkeypatch, environment)
-    host = copied(other)
-    for way in WAYS.values():
-        way(host)
-    merges["all of it"] = host.merged(
-        monkeypatch, {**ENVIRONMENTS["time zone"], **ENVIRONMENTS["language"]}
-    )
+        for way in ways:
+            way(host)
+        merges[name] = host.merged(monkeypatch, ENVIRONMENT)
     assert merges == dict.fromkeys(merges, merge)
 
 
@@ -197,11 +194,9 @@ def test_git_itself_would_make_another_merge_with_these_settings(
     one, other = pattern
     git(one, "fetch", "-q")
     words = ("merge-tree", "--write-tree", head(one), head(other))
-    texts = (
-        git_words(one, "-c", "merge.directoryRenames=false", *words),
-        git_words(one, *(word for each in settings for word in ("-c", each)), *words),
-    )
-    assert texts[0] != texts[1]
+    plain = ("-c", "merge.directoryRenames=false")
+    changed = (word for setting in settings for word in ("-c", setting))
+    assert git_words(one, *plain, *words) != git_words(one, *plain, *changed, *words)
 
 
 def git_words(place: Path, *arguments: str) -> str:
