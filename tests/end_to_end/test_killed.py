@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -83,11 +84,18 @@ def test_a_lock_that_git_left_in_the_index_does_not_stop_saves_for_ever(polling:
     anna, ben = polling.anna, polling.ben
     ben.start("--yes")
     anna.start("--yes")
-    (anna.files / ".git/index.lock").touch()
+    lock = anna.files / ".git/index.lock"
+    lock.touch()
     anna.save("locked.txt", "1\n")
     polling.wait(lambda: ben.has("locked.txt", "1\n") or is_held(anna))
-    (anna.files / ".git/index.lock").unlink(missing_ok=True)
+    assert lock.exists()  # somebody may be at work behind it
+    hours_ago = time.time() - 2 * 3600.0
+    os.utime(lock, (hours_ago, hours_ago))
     polling.wait(lambda: ben.has("locked.txt", "1\n"))
+    polling.settle()
+    polling.wait(lambda: not lock.exists())
+    anna.save("later.txt", "2\n")
+    polling.wait(lambda: ben.has("later.txt", "2\n"))
     polling.settle()
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import stat
 from pathlib import Path
+
+import pytest
 
 from autosync_vcs.git.plumbing.repository import discover
 from autosync_vcs.git.remote.remote import Remote
@@ -20,6 +24,17 @@ def remote_of(work: Path, runtime: Path | None = None) -> Remote:
 def was_direct(work: Path) -> bool:
     """Tell by the reflog which way the tracking reference was moved."""
     return "autosync: pushed" in git(work, "reflog", "-1", "refs/remotes/origin/main")
+
+
+def listed_commands(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a git first on PATH that notes what it is started with; give the file of that."""
+    log, real = directory / "asked", shutil.which("git")
+    program = directory / "bin" / "git"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" >> {log}\nexec {real} "$@"\n')
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return log
 
 
 def receivers(hub: Path) -> list[int]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from autosync_common.settings import VcsConfig
 from autosync_vcs.driver import Held, HeldKind
+from autosync_vcs.git.gitdriver import GitDriver
 from autosync_vcs.git.plumbing.names import check_names, fold, is_ordinary
 from autosync_vcs.git.plumbing.repository import Repository, discover
 from autosync_vcs.git.pull import displaced
@@ -18,7 +21,7 @@ from autosync_vcs.git.pull.journal import Journal
 from tests.helpers.applying import apply, applying, revisit
 from tests.helpers.disks import small_disk
 from tests.helpers.finders import found
-from tests.helpers.gitbox import Files, clone, commit, git, head, is_clean, make_repository, write
+from tests.helpers.gitbox import Files, clone, commit, contents, git, head, is_clean, make_repository, write
 from tests.helpers.moments import at
 
 __all__ = ["small_disk"]
@@ -609,6 +612,55 @@ def test_two_names_that_the_file_system_takes_for_one_are_refused(
     (place / ".git" / "CONFIG").touch()  # as a file system that folds would show it
     with pytest.raises(Held, match=r"A\.txt and a\.txt are one name"):
         apply(repository, head(place), coming(elsewhere, place, {"A.txt": "A\n"}))
+    assert is_clean(place)
+
+
+FOLDED: dict[str, Files] = {
+    "A.txt and a.txt": {"A.txt": "theirs\n"},
+    "e\u0301.txt and \u00e9.txt": {"\u00e9.txt": "theirs\n", "e\u0301.txt": "theirs\n"},
+    "STRASSE and straße": {"straße": "theirs\n", "STRASSE": "theirs\n"},
+    "D and d": {"D/x": "theirs\n", "d/y": "theirs\n"},
+    "D and d ": {"D": "theirs\n"},
+    "A.txt and a.txt ": {"A.txt/x": "theirs\n"},
+    "d/E and d/e": {"d/E/x/y": "theirs\n"},
+    "x and X": {"X/y": "theirs\n", "x": "theirs\n"},
+    "e\u0301 and \u00c9": {"\u00c9/x": "theirs\n", "e\u0301/x": "theirs\n"},
+}
+"""What comes, by the names that are then one; some are those of directories."""
+
+
+@pytest.mark.parametrize("names", FOLDED)
+def test_of_a_pull_with_two_names_that_are_one_here_nothing_comes_and_saves_go_on(
+    place: Path, elsewhere: Path, names: str
+) -> None:
+    git(place, "remote", "add", "origin", str(elsewhere))
+    git(place, "config", "core.precomposeUnicode", "false")
+    (place / ".git" / "CONFIG").touch()  # as a file system that folds would show it
+    coming(elsewhere, place, {"a.txt": "A\n", "d/b.txt": None, "new/file": "new\n", **FOLDED[names]})
+    one, _, other = names.strip().partition(" and ")
+    with closing(GitDriver(str(place), VcsConfig(), "here")) as driver:
+        driver.fetch()
+        for number in range(2):
+            before = contents(place), head(place)
+            with pytest.raises(Held, match="are one name on this file system") as held:
+                driver.integrate()
+            assert held.value.kind is HeldKind.REPOSITORY
+            assert {one, other} == set(held.value.reason.partition(" are one")[0].split(" and "))
+            assert (contents(place), head(place)) == before
+            assert is_clean(place)
+            write(place, {"d/e/c.txt": f"{number}\n" + LINES, f"saved{number}": "mine\n"})
+            made = driver.commit(None)
+            assert {change.path for change in made.changes} == {"d/e/c.txt", f"saved{number}"}
+            assert head(place) == made.revision
+        git(elsewhere, "rm", "-rqf", "--", *FOLDED[names])
+        new = coming(elsewhere, place)
+        driver.fetch()
+        driver.integrate()
+    assert git(place, "merge-base", "HEAD", new) == new
+    found = contents(place)
+    assert {name: found.get(name) for name in ("a.txt", "new/file", "saved1", "d/b.txt")} == {
+        "a.txt": "A\n", "new/file": "new\n", "saved1": "mine\n", "d/b.txt": None
+    }  # fmt: skip
     assert is_clean(place)
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
-import stat
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.gitbox import commit, git, head, make_pair, try_git
-from tests.helpers.remotes import remote_of
+from tests.helpers.remotes import listed_commands, remote_of
 
 Pair = tuple[Path, Path, Path]
 
@@ -23,14 +21,8 @@ def pair(tmp_path: Path) -> Pair:
 
 @pytest.fixture
 def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a file that lists the commands of git that are started, for a git that is first on PATH."""
-    log, real = tmp_path / "asked", shutil.which("git")
-    program = tmp_path / "bin" / "git"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\necho "$@" >> {log}\nexec {real} "$@"\n')
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    return log
+    """Give a file that lists the commands of git that are started."""
+    return listed_commands(tmp_path, monkeypatch)
 
 
 def used_git(asked: Path) -> bool:

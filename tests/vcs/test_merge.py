@@ -201,6 +201,15 @@ def test_each_kind_of_conflict_keeps_every_version(
         assert os.fsdecode(copy) in found
 
 
+@pytest.mark.parametrize("situation", ["a submodule and a file", "two versions of a submodule"])
+def test_a_version_of_a_submodule_that_lost_its_name_is_told_though_there_is_no_copy_of_it(
+    situation: str, place: Path, repository: Repository
+) -> None:
+    base, one, other, _ = SITUATIONS[situation]
+    merged = both_ways(repository, *fork(place, base, one, other))
+    assert [(conflict.path, conflict.copies) for conflict in merged.conflicts] == [(b"m", ())]
+
+
 @pytest.mark.parametrize("attribute", ["", "f binary", "f -merge", "f -text"])
 def test_of_two_binary_files_both_stay_whole(attribute: str, place: Path, repository: Repository) -> None:
     base: Tree = {".gitattributes": attribute + "\n", "f": "\x01\x00" + LINES}
