@@ -73,7 +73,8 @@ class World(NamedTuple):
     def is_free(self) -> bool:
         """Tell whether nothing of a pull is begun."""
         locked = (self.place / ".git/index.lock").exists()
-        return Journal.read(self.driver.repository) is None and not locked
+        staged = (self.place / ".git/autosync/stage").exists()
+        return Journal.read(self.driver.repository) is None and not locked and not staged
 
     def check_it_goes_on(self) -> None:
         """Let a pull bring all, now that nothing holds it."""
@@ -83,7 +84,6 @@ class World(NamedTuple):
             name: text for name, text in {**BEFORE, **COMING}.items() if text is not None
         }
         assert is_clean(self.place)
-        assert not (self.place / ".git/autosync/stage").exists()
         assert self.is_free()
 
 

@@ -153,6 +153,10 @@ class Apply:
                 crash_point("apply: swapped")
                 left_behind.note(repository, steps)
                 self._follow(journal, new_index, lock, result)
+        except (Held, GitFailed, OSError):
+            if Journal.read(repository) is None:  # nothing was done, so nobody needs what is staged
+                self._afterwards.remove_forgotten_stages()
+            raise
         finally:
             new_index.end()
         result.dirty -= flags.assumed
