@@ -90,7 +90,7 @@ SUITES: Mapping[str, Suite] = {
     "saves": Suite("test_races.py", "however_and_whenever or git_itself", 125, in_memory=True),
     "by hand": Suite("test_snapshot_by_hand.py", "person", 100),
     "commit kills": Suite("test_snapshot_kills.py", "random_moments", 50),
-    "apply kills": Suite("test_apply_killed.py", "at_any_moment", 25),
+    "apply kills": Suite("test_apply_killed.py", "killed_at_any_moment", 25),
     "commit disk full": Suite("test_snapshot_disk.py", "full", 64, limit=64, seeded=False),
     "apply disk full": Suite("test_apply_killed.py", "full_at_any_moment", 64, limit=64, seeded=False),
     "hub cuts": Suite("test_hub_cuts.py", "cut_off", 20),

@@ -27,6 +27,7 @@ __all__ = ["lowly_place"]
 LINES = "".join(f"{number}\n" for number in range(9))
 FILES = {"a": "1\n", "d/f": "1\n", "gone/f": "1\n", "m/f": LINES, "turned": "1\n", "z": "1\n"}
 
+KILLED_AT = ("undoing: taken out, not judged", "displaced: exchanged back", "undoing: done")
 ROOT = Path(__file__).parent.parent.parent
 KILLED = """
 import subprocess, sys
@@ -165,9 +166,7 @@ def hinder(path: Path) -> None:
     subprocess.run(("chattr", "+i", str(path)), check=True)
 
 
-@pytest.mark.parametrize(
-    "point", ["undoing: taken out, not judged", "displaced: exchanged back", "undoing: done"]
-)
+@pytest.mark.parametrize("point", KILLED_AT)
 def test_killed_while_all_is_undone_the_next_start_brings_all(world: World, point: str) -> None:
     change_all(world)
     world.driver.fetch()

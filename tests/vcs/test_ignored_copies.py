@@ -18,6 +18,11 @@ from autosync_vcs.git.gitdriver import GitDriver
 from tests.helpers.gitbox import commit, contents, git, head, is_clean, make_pair, tree, write
 
 RULES = "*\n!.gitignore\n!notes.md\n"
+KILLED_AT = (
+    "forced: noted", "apply: race journal written", "apply: swapped", "apply: recorded",
+    "apply: branch moved", "index: after the rename", "apply: settled", "apply: journal gone",
+    "forced: entered",
+)  # fmt: skip
 PULL_AND_COMMIT = """
 import sys
 from autosync_common.settings import VcsConfig
@@ -115,14 +120,7 @@ def test_what_else_is_ignored_stays_so(world: World) -> None:
     assert not git(world.hub, "log", "--all", "--oneline", "-SSECRET")
 
 
-@pytest.mark.parametrize(
-    "point",
-    [
-        "forced: noted", "apply: race journal written", "apply: swapped", "apply: recorded",
-        "apply: branch moved", "index: after the rename", "apply: settled", "apply: journal gone",
-        "forced: entered",
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("point", KILLED_AT)
 def test_a_kill_in_between_loses_no_copy(world: World, point: str) -> None:
     done = subprocess.run(
         (sys.executable, "-c", PULL_AND_COMMIT, str(world.here)),

@@ -161,6 +161,7 @@ def test_a_submodule_that_was_left_behind_counts_again_once_somebody_moves_it(
     assert world.gitlink() == head(sub)
 
 
+KILLED_AT = ("apply: journal written", "apply: swapped", "left behind: noted", "apply: branch moved")
 PULL = """
 import sys
 from autosync_common.settings import VcsConfig
@@ -169,9 +170,7 @@ GitDriver(sys.argv[1], VcsConfig(), "other").integrate()
 """
 
 
-@pytest.mark.parametrize(
-    "point", ["apply: journal written", "apply: swapped", "left behind: noted", "apply: branch moved"]
-)
+@pytest.mark.parametrize("point", KILLED_AT)
 def test_after_a_kill_a_submodule_is_not_moved_back_either(world: World, point: str) -> None:
     git(world.other, *FILE, "submodule", "--quiet", "update", "--init")
     commit(world.one / "sub", {"s.txt": "one\n"})

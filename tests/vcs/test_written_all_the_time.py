@@ -21,6 +21,9 @@ from tests.helpers.moments import named_points
 LINES = "".join(f"line {number}\n" for number in range(30))
 BEFORE_A_SWAP = ("apply: locked", "apply: race journal written")
 """The last moments at which a save makes a round of an apply merge anew."""
+KILLED_AT = (
+    "apply: race journal written", "apply: exchanged, not judged", "apply: settled", "apply: journal gone",
+)  # fmt: skip
 COMMIT = """
 import sys
 from autosync_common.settings import VcsConfig
@@ -170,10 +173,7 @@ def test_a_filter_that_fails_keeps_a_late_save_from_no_commit(world: World) -> N
     assert git(world.ben, "show", "HEAD:other.txt") == "saved"
 
 
-@pytest.mark.parametrize(
-    "point", ["apply: race journal written", "apply: exchanged, not judged", "apply: settled",
-              "apply: journal gone"]
-)  # fmt: skip
+@pytest.mark.parametrize("point", KILLED_AT)
 def test_a_kill_while_a_late_save_is_merged_loses_nothing(world: World, point: str) -> None:
     write = displaced_while_open(world)
     write("late\n")
