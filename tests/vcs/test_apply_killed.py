@@ -87,6 +87,13 @@ from tests.helpers.applying import apply
 from autosync_vcs.git.plumbing.repository import discover
 apply(discover(sys.argv[1]), sys.argv[2], sys.argv[3])
 """
+RECOVERY = """
+import sys
+from tests.helpers.applying import recover
+from autosync_vcs.git.plumbing.repository import discover
+recover(discover(sys.argv[1]))
+"""
+RECOVERED_AT = ("recovery: journal empty", "apply: half swapped", "apply: recorded")
 TOLD = (
     SCRIPT.replace("apply(disc", 'print("ready", flush=True)\napply(disc') + 'print("done", flush=True)\n'
 )
@@ -139,6 +146,12 @@ class Situation:
         subprocess.run(("cp", "-a", str(self.place), str(other.place)), check=True)
         try_git(other.place, "update-index", "-q", "--refresh")
         return other
+
+    def kill_recovery(self, point: str) -> None:
+        """Kill the next start there."""
+        process = self.start(point, RECOVERY)
+        _, stderr = process.communicate(timeout=60)
+        assert process.returncode == -signal.SIGKILL, f"{point} was not reached: {stderr}"
 
     def check_whole(self) -> None:
         """No file is torn, now that it is interrupted; where one is missing, both versions of it exist."""
@@ -341,21 +354,33 @@ def test_nothing_is_committed_before_an_interrupted_pull_is_finished(point: str,
     assert len(copies) == 1
 
 
-def test_a_second_kill_during_the_recovery_does_no_harm(tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", ["apply: exchanged, not judged", "apply: race journal written"])
+def test_a_second_kill_during_the_recovery_does_no_harm(tmp_path: Path, first: str) -> None:
     situation = Situation(tmp_path)
-    situation.start("apply: exchanged, not judged").communicate(timeout=60)
-    script = SCRIPT.replace("import apply", "import recover").replace(
-        "apply(discover(sys.argv[1]), sys.argv[2], sys.argv[3])", "recover(discover(sys.argv[1]))"
-    )
-    for point in ("apply: half swapped", "apply: recorded"):
-        environment = os.environ | {"AUTOSYNC_CRASH_AT": point, "PYTHONPATH": str(ROOT.parents[1])}
-        done = subprocess.run(
-            [sys.executable, "-c", script, str(situation.place)], env=environment, check=False, timeout=60
-        )
-        assert done.returncode == -signal.SIGKILL
+    situation.start(first).communicate(timeout=60)
+    for point in RECOVERED_AT:
+        situation.kill_recovery(point)
         situation.check_whole()
     situation.finish()
     situation.check_done()
+
+
+@pytest.mark.parametrize("first", ["apply: half swapped", "apply: swapped", "apply: race journal written"])
+@pytest.mark.parametrize("is_large", [False, True])
+def test_files_that_a_second_kill_tears_while_they_are_staged_anew_are_nobodys_saves(
+    tmp_path: Path, first: str, is_large: bool
+) -> None:
+    situation = Situation(tmp_path, is_large=is_large)
+    situation.start(first).communicate(timeout=60)
+    situation.kill_recovery("apply: staged")
+    torn = [path for path in situation.place.glob(".git/autosync/stage/0/new/**/*") if path.is_file()]
+    assert len(torn) > 3
+    for path in torn:
+        if not path.is_symlink():
+            os.truncate(path, 1)
+    situation.finish()
+    situation.check_done()
+    assert not list(situation.place.glob(".git/autosync/kept/**/*"))
 
 
 def test_a_disk_that_is_full_at_any_moment_loses_nothing(

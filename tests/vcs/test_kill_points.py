@@ -20,6 +20,7 @@ from tests.vcs import (
 KILLED_AT = {
     *test_apply_killed.POINTS,
     *test_apply_killed.LATE_POINTS,
+    *test_apply_killed.RECOVERED_AT,
     *test_apply_undone.KILLED_AT,
     *(point for _, point in test_conflicts.KILLED_AT),
     test_conflicts.GIVEN_BACK,

@@ -72,6 +72,16 @@ def test_names_longer_than_the_system_takes_at_once_are_opened_piece_by_piece(
     assert is_at(last.at(b""), tmp_path / "top")
 
 
+def test_a_very_deep_directory_takes_few_descriptors(last: LastDirectory, tmp_path: Path) -> None:
+    deep = b"/".join([b"d"] * 300)
+    before = len(os.listdir("/proc/self/fd"))
+    for path in (deep, deep, b"one/two", deep):
+        fd = last.at(path, create=True)
+        os.close(os.open("mark", os.O_WRONLY | os.O_CREAT, dir_fd=fd))
+        assert len(os.listdir("/proc/self/fd")) < before + 10
+    assert (tmp_path / "top" / os.fsdecode(deep) / "mark").exists()
+
+
 def test_all_is_closed_at_the_end(last: LastDirectory) -> None:
     fd = last.at(b"one")
     last.close()

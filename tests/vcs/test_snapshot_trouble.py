@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from autosync_common.messages import Change
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.commit.snapshot import Snapshots
 from autosync_vcs.git.plumbing.repository import discover
-from tests.helpers.gitbox import git, head, is_clean, make_repository, write
+from tests.helpers.gitbox import git, head, is_clean, make_repository, tree, write
+from tests.helpers.moments import at
 from tests.helpers.waiting import eventually
 
 FILES = {"a.txt": "one\n", "d/b.txt": "two\n", "d/c.txt": "three\n"}
@@ -125,6 +127,21 @@ def test_all_helpers_are_killed_between_all_commits(place: Path) -> None:
             os.kill(number, signal.SIGKILL)
     assert is_clean(place)
     snapshots.close()
+
+
+def test_a_file_whose_directory_becomes_a_link_while_it_is_hashed_is_looked_at_again(place: Path) -> None:
+    write(place, {"d/b.txt": "edited\n"})
+
+    def link() -> None:
+        shutil.rmtree(place / "d")
+        (place / "d").symlink_to("a.txt")
+
+    with at("staging: hashed", link):
+        done = snapshots_of(place).commit(None)
+    assert not done.quarantined
+    snapshots_of(place).commit(None)
+    assert is_clean(place)
+    assert tree(place)["d"].startswith("120000")
 
 
 # Locks, damage and clocks

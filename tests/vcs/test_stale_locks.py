@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,6 +16,9 @@ import pytest
 from autosync_common.settings import VcsConfig
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.gitdriver import GitDriver
+from autosync_vcs.git.plumbing import stale_locks
+from autosync_vcs.git.plumbing.process import GitFailed
+from autosync_vcs.git.plumbing.repository import discover
 from tests.helpers.gitbox import commit, contents, git, head, make_pair, write
 from tests.helpers.moments import at
 from tests.helpers.waiting import eventually
@@ -114,6 +118,54 @@ def test_an_old_lock_stays_while_a_git_of_the_users_is_at_work_there(world: Worl
         user.stdin.close()
         user.wait()
     assert lock.exists()
+
+
+@pytest.mark.parametrize("name", OF_THE_BRANCH)
+def test_a_lock_that_is_gone_in_a_moment_is_waited_for(world: World, name: str) -> None:
+    world.publish()
+    world.driver.fetch()
+
+    def lock() -> None:
+        threading.Timer(0.03, world.lock(name).unlink).start()
+
+    with at("apply: journal written", lock):
+        world.driver.integrate()
+    assert world.is_in_step()
+
+
+def test_a_git_at_work_in_another_worktree_keeps_a_lock_that_is_of_both(
+    world: World, tmp_path: Path
+) -> None:
+    git(world.ben, "worktree", "add", "-q", "--detach", str(tmp_path / "linked"))
+    repository = discover(str(world.ben))
+    user = subprocess.Popen(
+        ("sh", "-c", "git cat-file --batch; :"), cwd=tmp_path / "linked", stdin=subprocess.PIPE
+    )
+    assert user.stdin
+    try:
+        eventually(lambda: stale_locks.at_work(repository) != [])
+        assert not stale_locks.put_aside(repository, os.fsencode(world.lock("packed-refs.lock", 3600)))
+    finally:
+        user.stdin.close()
+        user.wait()
+    assert stale_locks.put_aside(repository, os.fsencode(world.ben / ".git/packed-refs.lock"))
+
+
+@pytest.mark.parametrize(
+    ("words", "is_put_aside"),
+    [
+        ("fatal: cannot lock ref 'x': Unable to create '{}': File exists.", True),
+        ("error: Unable to create '{}': File exists.", True),
+        ("remote: fatal: Unable to create '{}': File exists.", False),
+        ("fatal: Unable to create '/tmp/other.lock': File exists.", False),
+        ("fatal: Unable to create '{}': Permission denied", False),
+    ],
+)
+def test_a_hub_has_no_say_in_which_lock_is_in_the_way(world: World, words: str, is_put_aside: bool) -> None:
+    lock = world.lock("refs/heads/main.lock", age_s=3600)
+    failure = GitFailed(("fetch",), 128, b"", words.format(lock).encode())
+    assert stale_locks.put_aside_what_kept(discover(str(world.ben)), failure) is is_put_aside
+    assert lock.exists() is not is_put_aside
 
 
 def comm_of(number: str) -> str:

@@ -184,12 +184,16 @@ class Staging:
         for _ in range(HASH_ROUNDS):
             order = sorted({*remaining, *rules}, key=lambda path: (path in judged.created, path))
             for path, reason in update(order).items():
-                judged.bad[path] = (reason, remaining.pop(path, None))
-                judged.add.pop(path, None)
+                remaining.pop(path, None)
+                look = judged.add.pop(path, None)
+                if _looked(Looker(self._repository), path) == look:
+                    judged.bad[path] = (reason, look)
+                else:  # it became something else just now
+                    judged.pending.add(path)
             rules = frozenset()
             crash_point("staging: hashed")
-            look = Looker(self._repository)
-            now = {path: _looked(look, path) for path in remaining}
+            looker = Looker(self._repository)
+            now = {path: _looked(looker, path) for path in remaining}
             remaining = {path: now[path] for path in remaining if now[path] != remaining[path]}
             if not remaining:
                 break

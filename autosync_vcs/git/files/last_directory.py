@@ -8,6 +8,9 @@ from typing import NamedTuple, Self
 
 from autosync_vcs.git.files.swap import directory, enter
 
+DEEPEST = 32
+"""So many components at most are kept open, each by a descriptor."""
+
 
 class _Opened(NamedTuple):
     """A directory, by its name in the one above; device and inode tell it from others."""
@@ -49,6 +52,11 @@ class LastDirectory:
             with directory(self._top, b"") as root:
                 self._root = os.dup(root)
         names = path.split(b"/") if path else []
+        if len(names) > DEEPEST:
+            self._leave(0)
+            with directory(self._top, path, create=create) as fd:
+                self._opened.append(_Opened(path, os.dup(fd), (0, 0)))  # which is no component's name
+            return self._fd
         self._leave(self._still_there(names))
         for name in names[len(self._opened) :]:
             fd = enter(self._fd, name, create=create)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 
 from autosync_vcs.driver import Held, HeldKind
@@ -14,7 +15,7 @@ from autosync_vcs.git.plumbing.repository import Repository
 
 STALE_AGE_S = 600.0
 _DAEMONS = (b"fsmonitor--daemon", b"credential-cache--daemon", b"daemon")
-_IN_THE_WAY = re.compile(r"Unable to create '([^\n]*\.lock)': File exists")
+_IN_THE_WAY = re.compile(r"^(?!remote:).*Unable to create '([^\n]*\.lock)': File exists", re.MULTILINE)
 
 
 def put_aside(repository: Repository, path: bytes, dead: os.stat_result | None = None) -> bool:
@@ -50,12 +51,16 @@ def put_aside_what_kept(repository: Repository, failure: GitFailed) -> bool:
 
 
 def at_work(repository: Repository) -> list[str]:
-    """Name the git commands of this user at work in the repository; our own helpers do not count."""
+    """Name the git commands of this user at work in the repository; our own helpers do not count.
+
+    Those of its other worktrees do: most locks are of all of them.
+    """
+    places = (repository.top, repository.git_dir, repository.common_dir, *_worktrees(repository))
     return [
         f"git {os.fsdecode(subcommand(words))} (PID {int(pid)})"
         for pid, words in git_processes()
         if subcommand(words) not in _DAEMONS
-        and is_at(working_directory(pid), repository.top, repository.git_dir, repository.common_dir)
+        and is_at(working_directory(pid), *places)
         and _parent(pid) != os.getpid()
     ]
 
@@ -72,6 +77,17 @@ def held_by_others(repository: Repository, path: bytes) -> Held:
         f"{place} has been held for {age_s:.0f} s by {who}",
         f"nothing is committed until it is gone; if no git is at work there, rm {place}",
     )
+
+
+def _worktrees(repository: Repository) -> Iterator[bytes]:
+    """Give the directories of the main worktree and the linked ones; see gitrepository-layout(5)."""
+    if os.path.basename(repository.common_dir) == b".git":
+        yield os.path.dirname(repository.common_dir)
+    linked = os.path.join(repository.common_dir, b"worktrees")
+    with suppress(FileNotFoundError):
+        for name in os.listdir(linked):
+            with suppress(OSError), open(os.path.join(linked, name, b"gitdir"), "rb") as file:
+                yield os.path.dirname(file.read().rstrip(b"\n"))
 
 
 def _parent(pid: bytes) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 
 from autosync_vcs.crash import crash_point
@@ -58,7 +58,10 @@ class Afterwards:
 
     def remove_stages(self, rounds: Iterable[Iterable[Planned]]) -> None:
         """Remove what is staged for these rounds, and whatever else is where most are."""
-        places = [planned.place for each in rounds for planned in each]
+        self.clear([planned.place for each in rounds for planned in each])
+
+    def clear(self, places: Collection[bytes]) -> None:
+        """Remove the stages of so many files in these places, and our own."""
         own = os.path.join(self._repository.state_dir, b"stage")
         for place in {own, *places}:
             clear(self._repository, place, len(places))
@@ -96,7 +99,6 @@ class Afterwards:
     def _merge(self, journal: Journal, returned: displaced.Returned, result: Result) -> None:
         raced = [*returned.raced, *(late.step for late in returned.late)]
         if raced:
-            journal.rounds[1:] = []
             journal.rounds = journal.rounds or [[]]
             self.rounds(journal, result).merge(raced)
 

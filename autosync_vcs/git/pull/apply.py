@@ -25,8 +25,9 @@ which an index that lags is completed by, and git syncs the branch.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind
@@ -56,6 +57,9 @@ from autosync_vcs.git.pull.recovery import recovered
 from autosync_vcs.git.pull.undoing import undo
 
 LOCK_WAIT_S = 10.0
+REFERENCE_WAIT_S = 0.1
+"""As git (core.filesRefLockTimeout)."""
+PAUSE_S = 0.01
 
 
 class Apply:
@@ -138,6 +142,7 @@ class Apply:
         new_index = NewIndex(repository, self._reader, journal, steps, flags)
         checkout.check_space(repository, _files(steps))
         new_index.check()
+        self._check_reference(journal.ref)
         new_index.begin()
         try:
             ready.prepare()
@@ -154,8 +159,9 @@ class Apply:
                 left_behind.note(repository, steps)
                 self._follow(journal, new_index, lock, result)
         except (Held, GitFailed, OSError):
-            if Journal.read(repository) is None:  # nothing was done, so nobody needs what is staged
-                self._afterwards.remove_forgotten_stages()
+            with suppress(OSError):  # which must not hide why
+                if Journal.read(repository) is None:  # nothing was done: nobody needs what is staged
+                    self._afterwards.clear(ready.places)
             raise
         finally:
             new_index.end()
@@ -211,9 +217,17 @@ class Apply:
         busy = operation_in_progress(self._repository)
         if busy:
             raise busy
-        for lock in (self._repository.git_dir + b"/HEAD.lock", _lock_of(self._repository, journal.ref)):
-            if os.path.lexists(lock) and not put_aside(self._repository, lock):
-                raise held_by_others(self._repository, lock)
+        self._check_reference(journal.ref)
+
+    def _check_reference(self, ref: str) -> None:
+        """Raise ``Held`` while somebody has the branch, or HEAD, for longer than git waits for it."""
+        repository, deadline = self._repository, time.monotonic() + REFERENCE_WAIT_S
+        branch = os.path.join(repository.common_dir, os.fsencode(ref))
+        for lock in (os.path.join(repository.git_dir, b"HEAD.lock"), branch + b".lock"):
+            while os.path.lexists(lock) and not put_aside(repository, lock):
+                if time.monotonic() > deadline:
+                    raise held_by_others(repository, lock)
+                time.sleep(PAUSE_S)
 
     def _follow(self, journal: Journal, new_index: NewIndex, lock: IndexLock, result: Result) -> None:
         """Let the branch and the index follow the files."""
@@ -235,10 +249,6 @@ class Apply:
             raise Held(
                 HeldKind.LOCK, f"the branch could not be moved ({failure.reason})", "it is tried again"
             ) from None
-
-
-def _lock_of(repository: Repository, ref: str) -> bytes:
-    return os.path.join(repository.common_dir, os.fsencode(ref) + b".lock")
 
 
 def _files(steps: Sequence[Step]) -> dict[bytes, Entry]:

@@ -41,7 +41,7 @@ class Journal:
     in_the_way: InTheWay | None = None
     """What was untracked before the first file moved; the rules that judged it may be gone."""
 
-    def write(self, repository: Repository, sync_staged: Callable[[], object]) -> None:
+    def write(self, repository: Repository, sync_staged: Callable[[], object] | None = None) -> None:
         """Write it, durably; it counts only once what it tells of, by ``sync_staged``, is on the disk too.
 
         Else a power cut could leave torn files that the next start takes for a person's.

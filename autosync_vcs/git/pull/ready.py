@@ -78,6 +78,11 @@ class Ready:
             wait([staging])  # else the next try would begin while git writes there
         staging.result()
 
+    @property
+    def places(self) -> Collection[bytes]:
+        """Give the places of all stages."""
+        return self._in_place.keys()
+
     def sync(self) -> None:
         """Let the staged files be on the disk."""
         if self._syncing is not None:

@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Callable
 
+from autosync_vcs.crash import crash_point
 from autosync_vcs.git.files import checkout
 from autosync_vcs.git.files.look import DIRECTORY, look_below
 from autosync_vcs.git.index import index_journal
@@ -36,6 +37,9 @@ def recovered(
     result.displaced.clear()
     now = head(repository)
     if (now.ref, now.id) == (journal.ref, journal.old) and journal.old != journal.new:
+        # Else a file that is torn while it is staged anew would be taken for a save of the rounds before.
+        Journal(journal.ref, journal.old, journal.new, in_the_way=journal.in_the_way).write(repository)
+        crash_point("recovery: journal empty")
         afterwards.remove_stages(journal.rounds)
         applied = again(journal)
         return dataclasses.replace(applied, kept=(*returned.kept, *applied.kept), index=None)

@@ -41,9 +41,10 @@ class Rounds:
         """Merge what raced with what the user has, and swap that in."""
         known = self._journal.in_the_way or InTheWay()
         result = self._result
-        for number in range(1, ROUNDS):
+        for attempt in range(1, ROUNDS):
             if not raced:
                 break
+            number = len(self._journal.rounds)  # of those before a kill another stage tells
             merged = self._racing.reconcile(raced, known)
             result.conflicts += merged.conflicts
             result.kept += merged.made_room
@@ -58,7 +59,7 @@ class Rounds:
             self._journal.rounds.append(ready.planned())
             self._journal.write(self._repository, ready.sync)
             crash_point("apply: race journal written")
-            raced = self._swapped(ready, is_last=number == ROUNDS - 1)
+            raced = self._swapped(ready, is_last=attempt == ROUNDS - 1)
         for path in result.dirty:
             result.placed.pop(path, None)
 
