@@ -7,7 +7,6 @@ one of a million files.
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from unittest import mock
@@ -21,6 +20,7 @@ from benchmarks import baseline, worlds
 from benchmarks.measuring import Growth, Lines, compared, ms, samples, stopwatch, timed, turns
 from benchmarks.worlds import Side, World
 from tests.helpers.hosts import Host
+from tests.helpers.trash import wait_for_trash
 
 SAMPLES = 15
 FEW_SAMPLES = 5
@@ -254,13 +254,6 @@ def loose_objects(host: Host) -> int:
 
 def revisions(host: Host) -> int:
     return int(host.git("rev-list", "--count", "HEAD"))
-
-
-def wait_for_trash() -> None:
-    """Let our thread that removes what was displaced end, so that it is not in the way of git."""
-    for thread in threading.enumerate():
-        if thread.name == "trash":
-            thread.join()
 
 
 def check_same(there: World) -> None:

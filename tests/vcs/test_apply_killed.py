@@ -6,7 +6,6 @@ import contextlib
 import copy
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from autosync_vcs.git.pull.journal import Journal
 from tests.helpers.applying import apply, recover, revisit
 from tests.helpers.disks import resize, small_disk
 from tests.helpers.gitbox import clone, commit, contents, git, head, make_repository, try_git, write
+from tests.helpers.trash import remove
 from tests.helpers.waiting import eventually
 
 __all__ = ["small_disk"]
@@ -238,7 +238,7 @@ class Kills:
         situation.check_whole()
         situation.finish()
         situation.check_done()
-        shutil.rmtree(situation.place)
+        remove(situation.place)
 
     def most_fell_inside(self) -> bool:
         return sum(self.fell[where] for where in INSIDE) * 2 >= self.fell.total()
@@ -251,7 +251,7 @@ class Kills:
         duration_s = time.monotonic() - begun
         process.communicate(timeout=60)
         situation.check_done()
-        shutil.rmtree(situation.place)
+        remove(situation.place)
         return duration_s
 
     @staticmethod
@@ -404,7 +404,7 @@ def test_a_disk_that_is_full_at_any_moment_loses_nothing(
         resize(small_disk, 16 << 20)
         situation.finish()
         situation.check_done()
-        shutil.rmtree(situation.place)
+        remove(situation.place)
     assert refused > 0
 
 

@@ -20,6 +20,7 @@ from autosync_vcs.git.pull import swap_round
 from tests.helpers.disks import resize, small_disk
 from tests.helpers.gitbox import clone, contents, git, head, make_pair, write
 from tests.helpers.moments import at
+from tests.helpers.trash import remove
 
 __all__ = ["small_disk"]
 MANY = 2 * FEW_FILES
@@ -144,7 +145,7 @@ def test_a_disk_that_is_full_at_any_moment_is_told_as_that_and_loses_nothing(
             driver.integrate()
         assert head(place) == head(world.anna)
         assert not git(place, "status", "--porcelain")
-        shutil.rmtree(place)
+        remove(place)
     assert outcomes[0] is HeldKind.SPACE and outcomes[-1] is None, outcomes
     assert set(outcomes) == {HeldKind.SPACE, None}
 

@@ -32,6 +32,7 @@ from tests.helpers.graphs import Graph
 from tests.helpers.histories import Template
 from tests.helpers.oracle import check_contents, check_merges, check_saved
 from tests.helpers.tokens import NAMES, OPERATIONS, Clone, Ledger, Operation, describe
+from tests.helpers.trash import remove
 
 COUNT = int(os.environ.get("COUNT", "0"))
 SEED = int(os.environ.get("SEED", "1"))
@@ -84,7 +85,7 @@ def pair(template: Template, directory: Path) -> Iterator[Pair]:
             stack.enter_context(closing(GitDriver(str(place), VcsConfig(), place.name))) for place in places
         )
         yield Pair(ledger, (Clone(places[0], ledger), Clone(places[1], ledger)), (one, other))
-    shutil.rmtree(directory)
+    remove(directory)
 
 
 def chosen_sequences() -> list[int]:
@@ -317,7 +318,7 @@ def test_no_save_is_lost_however_and_whenever_it_races_an_apply(
             assert not is_saved or found_anywhere(place, save.token), how
             assert not git(place, "status", "--porcelain"), how
             assert not displaced.waiting(driver.repository), how
-            shutil.rmtree(place)
+            remove(place)
     assert saved > races_wanted // 2 or COUNT == 1
 
 
@@ -333,7 +334,7 @@ def test_git_itself_loses_some_of_these_saves(tmp_path: Path) -> None:
             git_merge = partial(try_git, place, "merge", "-q", "--ff-only", situation.new)
             save, is_saved = races.run(place, number, git_merge)
             lost += is_saved and not found_anywhere(place, save.token)
-            shutil.rmtree(place)
+            remove(place)
     print(f"git merge --ff-only lost {lost} of {SAVES} saves")
     assert lost > 0 or SAVES < 100
 
