@@ -45,18 +45,13 @@ def test_one_that_was_made_again_is_another(last: LastDirectory, tmp_path: Path)
     assert is_at(last.at(b"one/two"), tmp_path / "top/one/two")
 
 
-def test_no_link_is_followed_that_took_its_name(last: LastDirectory, tmp_path: Path) -> None:
+@pytest.mark.parametrize("moved", ["one/two", "one"])
+def test_no_link_is_followed_that_took_its_name_or_that_of_one_above(
+    last: LastDirectory, tmp_path: Path, moved: str
+) -> None:
     last.at(b"one/two")
-    (tmp_path / "top/one/two").rename(tmp_path / "away")
-    (tmp_path / "top/one/two").symlink_to(tmp_path / "away")
-    with pytest.raises(NotADirectoryError):
-        last.at(b"one/two")
-
-
-def test_no_link_is_followed_that_took_the_name_of_one_above(last: LastDirectory, tmp_path: Path) -> None:
-    last.at(b"one/two")
-    (tmp_path / "top/one").rename(tmp_path / "away")
-    (tmp_path / "top/one").symlink_to(tmp_path / "away")
+    (tmp_path / "top" / moved).rename(tmp_path / "away")
+    (tmp_path / "top" / moved).symlink_to(tmp_path / "away")
     with pytest.raises(NotADirectoryError):
         last.at(b"one/two")
     with pytest.raises(NotADirectoryError):

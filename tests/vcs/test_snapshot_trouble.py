@@ -16,6 +16,7 @@ from autosync_common.messages import Change
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.commit.snapshot import Snapshots
 from autosync_vcs.git.plumbing.repository import discover
+from tests.helpers.at_work import git_at_work
 from tests.helpers.gitbox import git, head, is_clean, make_repository, tree, write
 from tests.helpers.moments import at
 from tests.helpers.waiting import eventually
@@ -188,23 +189,10 @@ def test_an_old_lock_stays_as_long_as_a_git_of_the_users_is_at_work_there(place:
     lock = place / ".git" / "index.lock"
     lock.touch()
     os.utime(lock, (time.time() - 3600, time.time() - 3600))
-    # A shell starts it, so that it is no child of ours.
-    user = subprocess.Popen(("sh", "-c", "git cat-file --batch; :"), cwd=place, stdin=subprocess.PIPE)
-    assert user.stdin
-    try:
-        eventually(lambda: "git" in children_of(user.pid))
-        with pytest.raises(Held) as held:
-            snapshots_of(place).commit(None)
-    finally:
-        user.stdin.close()
-        user.wait()
+    with git_at_work(place), pytest.raises(Held) as held:
+        snapshots_of(place).commit(None)
     assert held.value.kind is HeldKind.LOCK
     assert lock.exists()
-
-
-def children_of(pid: int) -> list[str]:
-    numbers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [Path(f"/proc/{number}/comm").read_text().strip() for number in numbers]
 
 
 @pytest.mark.parametrize("given", [None, [b"a.txt"]])

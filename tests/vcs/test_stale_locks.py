@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -19,9 +18,9 @@ from autosync_vcs.git.gitdriver import GitDriver
 from autosync_vcs.git.plumbing import stale_locks
 from autosync_vcs.git.plumbing.process import GitFailed
 from autosync_vcs.git.plumbing.repository import discover
+from tests.helpers.at_work import git_at_work
 from tests.helpers.gitbox import commit, contents, git, head, make_pair, write
 from tests.helpers.moments import at
-from tests.helpers.waiting import eventually
 
 OF_THE_BRANCH = ["refs/heads/main.lock", "HEAD.lock"]
 
@@ -106,17 +105,8 @@ def test_an_old_lock_that_nobody_is_behind_is_put_aside(world: World, name: str,
 def test_an_old_lock_stays_while_a_git_of_the_users_is_at_work_there(world: World, name: str) -> None:
     world.publish()
     lock = world.lock(name, age_s=3600)
-    # A shell starts it, so that it is no child of ours.
-    user = subprocess.Popen(("sh", "-c", "git cat-file --batch; :"), cwd=world.ben, stdin=subprocess.PIPE)
-    assert user.stdin
-    try:
-        children = Path(f"/proc/{user.pid}/task/{user.pid}/children")
-        eventually(lambda: any(comm_of(number) == "git" for number in children.read_text().split()))
-        with pytest.raises(Held, match="cat-file"):
-            world.pull()
-    finally:
-        user.stdin.close()
-        user.wait()
+    with git_at_work(world.ben), pytest.raises(Held, match="cat-file"):
+        world.pull()
     assert lock.exists()
 
 
@@ -138,16 +128,8 @@ def test_a_git_at_work_in_another_worktree_keeps_a_lock_that_is_of_both(
 ) -> None:
     git(world.ben, "worktree", "add", "-q", "--detach", str(tmp_path / "linked"))
     repository = discover(str(world.ben))
-    user = subprocess.Popen(
-        ("sh", "-c", "git cat-file --batch; :"), cwd=tmp_path / "linked", stdin=subprocess.PIPE
-    )
-    assert user.stdin
-    try:
-        eventually(lambda: stale_locks.at_work(repository) != [])
+    with git_at_work(tmp_path / "linked"):
         assert not stale_locks.put_aside(repository, os.fsencode(world.lock("packed-refs.lock", 3600)))
-    finally:
-        user.stdin.close()
-        user.wait()
     assert stale_locks.put_aside(repository, os.fsencode(world.ben / ".git/packed-refs.lock"))
 
 
@@ -166,7 +148,3 @@ def test_a_hub_has_no_say_in_which_lock_is_in_the_way(world: World, words: str, 
     failure = GitFailed(("fetch",), 128, b"", words.format(lock).encode())
     assert stale_locks.put_aside_what_kept(discover(str(world.ben)), failure) is is_put_aside
     assert lock.exists() is not is_put_aside
-
-
-def comm_of(number: str) -> str:
-    return Path(f"/proc/{number}/comm").read_text().strip()

@@ -61,20 +61,19 @@ def look(parent: int, name: bytes, object_format: str) -> Local | None:
         seen = os.lstat(name, dir_fd=parent)
         if stat.S_ISLNK(seen.st_mode):
             target = os.readlink(name, dir_fd=parent)
-            return Local(LINK, blob_id(target, object_format), signature(seen))
+            return local_of(seen, blob_id(target, object_format))
         if stat.S_ISDIR(seen.st_mode):
             return Local(DIRECTORY, UNKNOWN, signature(seen))
         if not stat.S_ISREG(seen.st_mode):
             return Local(OTHER, UNKNOWN, signature(seen))
-        mode = "100755" if seen.st_mode & stat.S_IXUSR else "100644"
         try:
             fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
         except PermissionError:
-            return Local(mode, UNKNOWN, signature(seen))
+            return local_of(seen, UNKNOWN)
     except FileNotFoundError:
         return None
     try:
-        return Local(mode, file_id(fd, object_format), signature(seen))
+        return local_of(seen, file_id(fd, object_format))
     finally:
         os.close(fd)
 

@@ -61,7 +61,7 @@ class Afterwards:
         self.clear([planned.place for each in rounds for planned in each])
 
     def clear(self, places: Collection[bytes]) -> None:
-        """Remove the stages of so many files in these places, and our own."""
+        """Remove the stages in these places, one for each path, and our own."""
         own = os.path.join(self._repository.state_dir, b"stage")
         for place in {own, *places}:
             clear(self._repository, place, len(places))

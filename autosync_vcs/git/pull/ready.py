@@ -80,8 +80,8 @@ class Ready:
 
     @property
     def places(self) -> Collection[bytes]:
-        """Give the places of all stages."""
-        return self._in_place.keys()
+        """Give the place of each path's stage."""
+        return self._place_of.values()
 
     def sync(self) -> None:
         """Let the staged files be on the disk."""
