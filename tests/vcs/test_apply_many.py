@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,14 +14,18 @@ import pytest
 
 from autosync_common.settings import VcsConfig
 from autosync_vcs.driver import Held, HeldKind, Integrated
-from autosync_vcs.git.files import checkout, places, swap
-from autosync_vcs.git.files.writing import FEW_FILES
+from autosync_vcs.git.files import checkout, places, swap, verdicts, writing
+from autosync_vcs.git.files.look import Local
+from autosync_vcs.git.files.writing import FEW_FILES, Writer
 from autosync_vcs.git.gitdriver import GitDriver
-from autosync_vcs.git.pull import swap_round
+from autosync_vcs.git.plumbing.entries import Entry
+from autosync_vcs.git.plumbing.repository import Repository
+from autosync_vcs.git.pull import ready, swap_round
 from tests.helpers.disks import resize, small_disk
 from tests.helpers.gitbox import clone, contents, git, head, make_pair, write
 from tests.helpers.moments import at
 from tests.helpers.trash import remove
+from tests.helpers.waiting import eventually
 
 __all__ = ["small_disk"]
 MANY = 2 * FEW_FILES
@@ -58,7 +63,8 @@ class World(NamedTuple):
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setattr(checkout, "FILES_AT_ONCE", MANY // 5)
     _, anna, ben = make_pair(tmp_path, {name: f"old {name}\n" for name in NAMES})
     with closing(GitDriver(str(ben), VcsConfig(), "ben")) as driver:
         yield World(anna, ben, driver)
@@ -87,6 +93,85 @@ def looks(place: Path) -> dict[str, tuple[int, bytes]]:
         for path in place.rglob("*")
         if ".git" not in path.parts and (path.is_symlink() or path.is_file())
     }
+
+
+def test_all_are_on_the_disk_before_the_journal_tells_of_them(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(world.anna, {name: f"new {name}\n" for name in NAMES})
+    world.publish()
+    sync, told = swap.sync_file_system, threading.Event()
+    synced: list[bool] = []
+    """Whether the journal told of a stage already when all of it had been synced."""
+
+    def there(place: bytes) -> int:
+        return sum(path.is_file() for path in Path(os.fsdecode(place)).rglob("*.txt"))
+
+    def slow_sync(place: bytes) -> None:
+        if there(place) < MANY:  # no other early one begins before this one ends
+            eventually(lambda: there(place) == MANY)
+            return
+        told.wait(0.3)
+        sync(place)
+        synced.append(told.is_set())
+
+    monkeypatch.setattr(writing, "sync_file_system", slow_sync)
+    with at("apply: journal written", told.set):
+        world.pull()
+    assert synced == [False]
+
+
+def test_git_writes_no_more_once_something_is_in_the_way(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkout, "FILES_AT_ONCE", 1)
+    git(world.ben, "init", "-q", "theirs")
+    write(world.anna, {name: f"new {name}\n" for name in NAMES} | {"theirs/file": "hers\n"})
+    world.publish()
+    looked, written = Writer._looked_at_all, list[int]()
+
+    def count(writer: Writer, place: bytes, paths: Sequence[bytes]) -> dict[bytes, Local]:
+        written.append(len(paths))
+        return looked(writer, place, paths)
+
+    monkeypatch.setattr(Writer, "_looked_at_all", count)
+    with pytest.raises(Held, match="is a repository of its own"):
+        world.driver.integrate()
+    assert sum(written) < MANY / 2
+    assert not list(world.ben.glob(".git/autosync/stage/*/*"))
+
+
+@pytest.mark.parametrize("batch", range(5))
+def test_git_that_leaves_one_out_without_a_word_is_noticed(
+    world: World, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    write(world.anna, {name: f"new {name}\n" for name in NAMES})
+    world.publish()
+    before = contents(world.ben)
+    write_files = checkout.write_files
+
+    def leave_one_out(
+        repository: Repository,
+        place: bytes,
+        wanted: Mapping[bytes, Entry],
+        attributes: Mapping[bytes, Entry],
+        on_batch: Callable[[Sequence[bytes]], object],
+    ) -> None:
+        number = iter(range(5))
+
+        def tell(paths: Sequence[bytes]) -> None:
+            if next(number) == batch:
+                Path(os.fsdecode(place), os.fsdecode(paths[-1])).unlink()
+            on_batch(paths)
+
+        write_files(repository, place, wanted, attributes, tell)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkout, "write_files", leave_one_out)
+        with pytest.raises(Held, match="git did not check out"):
+            world.driver.integrate()
+    assert contents(world.ben) == before
+    world.pull()
 
 
 def test_they_are_converted_where_the_attributes_that_come_say_so(world: World) -> None:
@@ -297,3 +382,26 @@ def test_permissions_are_those_of_the_file_that_is_replaced_in_the_end(
     world.pull()
     assert len(tries) == 2
     assert (file.read_text(), file.stat().st_mode & 0o777) == ("new\n", 0o644)
+
+
+def test_a_save_is_not_taken_for_what_had_its_name_while_git_looked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(world.anna, {NAMES[0]: "new\n"})
+    world.publish()
+    file, aside = world.ben / NAMES[0], world.ben / "aside"
+    file.write_text("ben's save\n")
+    clean_entries = verdicts.clean_entries
+
+    def look_at_another(
+        repository: Repository, known: Mapping[bytes, Entry | None]
+    ) -> Mapping[bytes, Entry]:
+        file.rename(aside)
+        file.write_text(f"old {NAMES[0]}\n")
+        found = clean_entries(repository, known)
+        aside.rename(file)
+        return found
+
+    monkeypatch.setattr(ready, "clean_entries", look_at_another)
+    world.driver.integrate()
+    assert world.saved_anywhere("ben's save\n")

@@ -38,6 +38,18 @@ def test_one_that_was_moved_away_is_left(last: LastDirectory, tmp_path: Path) ->
     assert is_at(last.at(b"one/two", create=True), tmp_path / "top/one/two")
 
 
+def test_one_that_is_trusted_is_opened_again_only_for_another_path(tmp_path: Path) -> None:
+    (tmp_path / "top/one/two").mkdir(parents=True)
+    with LastDirectory(os.fsencode(tmp_path / "top"), trusted=True) as last:
+        last.at(b"one/two")
+        (tmp_path / "top/one").rename(tmp_path / "away")
+        assert is_at(last.at(b"one/two"), tmp_path / "away/two")
+        for _ in range(2):
+            with pytest.raises(FileNotFoundError):
+                last.at(b"one")
+        assert is_at(last.at(b"one", create=True), tmp_path / "top/one")
+
+
 def test_one_that_was_made_again_is_another(last: LastDirectory, tmp_path: Path) -> None:
     last.at(b"one/two")
     (tmp_path / "top/one/two").rmdir()

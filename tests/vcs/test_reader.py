@@ -148,7 +148,7 @@ def test_files_are_written_as_git_writes_them(place: Path, tmp_path: Path) -> No
         ).items() if now
     }  # fmt: skip
     target = tmp_path / "stage"
-    written = Writer(discover(str(place)), reader).write(os.fsencode(target), wanted, {})
+    written = Writer(discover(str(place)), reader).write(os.fsencode(target), wanted, {}).files
     for path, entry in wanted.items():
         ours, theirs = target / os.fsdecode(path), place / os.fsdecode(path)
         assert (written[path].mode, written[path].raw) == tuple(entry)

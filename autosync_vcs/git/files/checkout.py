@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from autosync_vcs.driver import Held, HeldKind
@@ -80,10 +80,12 @@ def write_files(
     directory: bytes,
     wanted: Mapping[bytes, Entry],
     attributes: Mapping[bytes, Entry],
+    on_batch: Callable[[Sequence[bytes]], object] = lambda paths: None,
 ) -> None:
     """Write files below a new directory, with the filters that the attributes ask for.
 
-    Nothing is synced. Raises ``Held`` where there is no room, a filter fails, or git refuses a name.
+    ``on_batch`` is told of each batch of paths once it is there. Nothing is synced. Raises ``Held`` where
+    there is no room, a filter fails, or git refuses a name.
     """
     make_stage(repository.top, directory, wanted)
     index = directory + b".index"
@@ -105,9 +107,11 @@ def write_files(
     ]
     try:
         git("update-index", "-z", "--index-info", input=b"".join(lines))
-        names = [path + b"\0" for path in wanted]
-        for first in range(0, len(names), FILES_AT_ONCE):
-            git("checkout-index", "-z", "--stdin", input=b"".join(names[first : first + FILES_AT_ONCE]))
+        paths = list(wanted)
+        for first in range(0, len(paths), FILES_AT_ONCE):
+            batch = paths[first : first + FILES_AT_ONCE]
+            git("checkout-index", "-z", "--stdin", input=b"".join(path + b"\0" for path in batch))
+            on_batch(batch)
     except GitFailed as failure:
         raise _held(repository, failure, wanted) from None
     finally:

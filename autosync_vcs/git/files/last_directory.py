@@ -24,11 +24,15 @@ class LastDirectory:
     """Of the directories below ``top``; to be closed.
 
     It is opened component by component, as ``directory`` does it, and anew from the first one whose name
-    leads elsewhere by now: a directory that somebody moves away meanwhile is worked in no longer.
+    leads elsewhere by now. So a directory that somebody moves away meanwhile is worked in no longer, unless
+    it is trusted.
     """
 
-    def __init__(self, top: bytes) -> None:
+    def __init__(self, top: bytes, *, trusted: bool = False) -> None:
+        """``trusted``: the same path again is not looked up again, wherever its name leads by now."""
         self._top = top
+        self._trusted = trusted
+        self._path: bytes | None = None
         self._root = -1
         self._opened: list[_Opened] = []
 
@@ -41,6 +45,7 @@ class LastDirectory:
         self.close()
 
     def close(self) -> None:
+        self._path = None
         self._leave(0)
         if self._root >= 0:
             os.close(self._root)
@@ -48,6 +53,14 @@ class LastDirectory:
 
     def at(self, path: bytes, *, create: bool = False) -> int:
         """Give the directory ``path``, open until the next call. Raises as ``directory`` does."""
+        if self._trusted and path == self._path:
+            return self._fd
+        self._path = None
+        fd = self._opened_at(path, create=create)
+        self._path = path
+        return fd
+
+    def _opened_at(self, path: bytes, *, create: bool) -> int:
         if self._root < 0:
             with directory(self._top, b"") as root:
                 self._root = os.dup(root)

@@ -78,6 +78,14 @@ def look(parent: int, name: bytes, object_format: str) -> Local | None:
         os.close(fd)
 
 
+def looks_like(known: Local, parent: int, name: bytes) -> bool:
+    """Tell, without reading it, whether a file is what it was."""
+    try:
+        return signature(os.lstat(name, dir_fd=parent)) == known.signature
+    except FileNotFoundError:
+        return False
+
+
 def look_below(top: bytes, path: bytes, object_format: str) -> Local | None:
     """Look at a path below a directory; None where there is nothing, or a link leads there."""
     try:

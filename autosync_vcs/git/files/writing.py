@@ -8,8 +8,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from typing import NamedTuple
 
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.files import checkout
@@ -17,7 +19,7 @@ from autosync_vcs.git.files.inheriting import make_stage
 from autosync_vcs.git.files.last_directory import LastDirectory
 from autosync_vcs.git.files.look import UNKNOWN, Local, local_of, look
 from autosync_vcs.git.files.places import remove
-from autosync_vcs.git.files.swap import directory
+from autosync_vcs.git.files.swap import directory, sync_file_system
 from autosync_vcs.git.plumbing.attributes import speaks_of_conversion
 from autosync_vcs.git.plumbing.configuration import configuration_state
 from autosync_vcs.git.plumbing.entries import GITLINK, Entry
@@ -34,6 +36,13 @@ FEW_FILES = 100
 NEARBY = 256
 """In so many directories rules are looked up one by one."""
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Written(NamedTuple):
+    """What was written, by path; it is on the disk once ``sync`` has returned."""
+
+    files: dict[bytes, Local]
+    sync: Callable[[], object]
 
 
 class Writer:
@@ -63,21 +72,68 @@ class Writer:
         return found
 
     def write(
+        self,
+        place: bytes,
+        wanted: Mapping[bytes, Entry],
+        attributes: Mapping[bytes, Entry],
+        is_given_up: Callable[[], bool] = lambda: False,
+    ) -> Written:
+        """Write files below a new directory under these attributes; see ``Written.sync``.
+
+        Raises ``Held`` where there is no room, a filter fails, or git refuses a name, ``CancelledError``
+        once it ``is_given_up``, which is asked now and then.
+        """
+        if len(wanted) > FEW_FILES:
+            return self._written_in_batches(place, wanted, attributes, is_given_up)
+        return Written(self._written(place, wanted, attributes), lambda: checkout.sync(place, wanted))
+
+    def _written(
         self, place: bytes, wanted: Mapping[bytes, Entry], attributes: Mapping[bytes, Entry]
     ) -> dict[bytes, Local]:
-        """Write files below a new directory under these attributes, without sync; give what was written.
-
-        Raises ``Held`` where there is no room, a filter fails, or git refuses a name.
-        """
-        if len(wanted) <= FEW_FILES and self._is_plain(wanted, attributes):
+        if self._is_plain(wanted, attributes):
             with suppress(HelperDied, FileExistsError):
                 return _Files(self._repository, self._reader, place).write(wanted)
             remove(place)
         checkout.write_files(self._repository, place, wanted, attributes)
-        with LastDirectory(place) as stage:
-            return {path: self._looked(stage, path) for path in wanted}
+        return self._looked_at_all(place, wanted)
 
-    def _looked(self, stage: LastDirectory, path: bytes) -> Local:
+    def _written_in_batches(
+        self,
+        place: bytes,
+        wanted: Mapping[bytes, Entry],
+        attributes: Mapping[bytes, Entry],
+        is_given_up: Callable[[], bool],
+    ) -> Written:
+        """While git writes, what it has written is read again, and the disk begins to take it."""
+        threads = ThreadPoolExecutor(3, "batches")  # one looks, two may sync: an early one, and the last
+        looks: list[Future[dict[bytes, Local]]] = []
+        syncs: list[Future[None]] = []
+
+        def sync() -> None:
+            syncs.append(threads.submit(sync_file_system, place))
+
+        def take(batch: Sequence[bytes]) -> None:
+            if is_given_up():
+                raise CancelledError
+            looks.append(threads.submit(self._looked_at_all, place, batch))
+            if not syncs or syncs[-1].done():
+                sync()
+
+        try:
+            checkout.write_files(self._repository, place, wanted, attributes, take)
+            sync()  # the others began before all was there
+            files = {path: local for each in looks for path, local in each.result().items()}
+        except BaseException:
+            threads.shutdown()  # waits: nobody may be at work in a stage that is removed
+            raise
+        threads.shutdown(wait=False)
+        return Written(files, lambda: wait(syncs))
+
+    def _looked_at_all(self, place: bytes, paths: Iterable[bytes]) -> dict[bytes, Local]:
+        with LastDirectory(place, trusted=True) as stage:
+            return {path: self._looked_at(stage, path) for path in paths}
+
+    def _looked_at(self, stage: LastDirectory, path: bytes) -> Local:
         above, name = os.path.split(path)
         with suppress(FileNotFoundError):
             found = look(stage.at(above), name, self._repository.object_format)

@@ -83,8 +83,8 @@ class IndexFile:
         starts = self._found(patches)
         for patch in patches:
             start = starts[patch.path]
-            self._edits[start] = _STAT.pack(*_stat_data(patch.seen, int(patch.new.mode, 8)))
-            self._edits[start + _STAT.size] = bytes.fromhex(patch.new.oid)
+            stat_data = _STAT.pack(*_stat_data(patch.seen, int(patch.new.mode, 8)))
+            self._edits[start] = stat_data + bytes.fromhex(patch.new.oid)
         wanted = len(trees)
         for path, oid_at in self._trees() if wanted else ():
             if path in trees:

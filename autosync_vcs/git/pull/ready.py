@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from autosync_vcs.git.files import checkout
 from autosync_vcs.git.files.last_directory import LastDirectory
-from autosync_vcs.git.files.look import UNKNOWN, Local, look
+from autosync_vcs.git.files.look import UNKNOWN, Local, Signature, look, signature
 from autosync_vcs.git.files.places import Places, discard, make
 from autosync_vcs.git.files.verdicts import clean_entries, ignored_by
 from autosync_vcs.git.files.writing import FEW_FILES, Writer
@@ -52,7 +51,8 @@ class Ready:
         self._places = Places(repository)
         self._place_of: dict[bytes, bytes] = {}
         self._in_place: dict[bytes, dict[bytes, Entry]] = {}
-        self._syncing: Future[None] | None = None
+        self._syncs: list[Callable[[], object]] = []
+        self._is_given_up = False
 
     def prepare(self) -> None:
         """Stage all files and look at all paths; changes nothing. Raises ``Held``, ``OSError``."""
@@ -63,19 +63,18 @@ class Ready:
             chosen = self._in_place.setdefault(place, {})
             if step.path in wanted:
                 chosen[step.path] = wanted[step.path]
-        untracked = self._check_obstacles()
         if len(wanted) <= FEW_FILES:
+            untracked = self._check_obstacles()
             self._stage(attributes)
             self._look(untracked)
             return
-        thread = ThreadPoolExecutor(1, "stage")
-        staging = thread.submit(self._stage, attributes)
-        self._syncing = thread.submit(self._sync_after, staging)
-        thread.shutdown(wait=False)
-        try:
-            self._look(untracked)
-        finally:
-            wait([staging])  # else the next try would begin while git writes there
+        with ThreadPoolExecutor(1, "stage") as thread:  # waits: a next try must not find git writing there
+            staging = thread.submit(self._stage, attributes)
+            try:
+                self._look(self._check_obstacles())
+            except BaseException:
+                self._is_given_up = True
+                raise
         staging.result()
 
     @property
@@ -85,10 +84,8 @@ class Ready:
 
     def sync(self) -> None:
         """Let the staged files be on the disk."""
-        if self._syncing is not None:
-            self._syncing.result()
-        else:
-            self._sync_staged()
+        for sync in self._syncs:
+            sync()
 
     def planned(self) -> list[Planned]:
         """Say it for the journal."""
@@ -116,15 +113,13 @@ class Ready:
             discard(os.path.join(place, self._number))
             os.makedirs(os.path.join(place, self._number, b"old"))
             files = os.path.join(place, self._number, b"new")
-            self.staged.update(self._writer.write(files, entries, attributes))
-
-    def _sync_after(self, staging: Future[None]) -> None:
-        if staging.exception() is None:
-            self._sync_staged()
-
-    def _sync_staged(self) -> None:
-        for place, entries in self._in_place.items():
-            checkout.sync(os.path.join(place, self._number, b"new"), entries)
+            try:
+                written = self._writer.write(files, entries, attributes, lambda: self._is_given_up)
+            except BaseException:
+                self.sync()  # nobody may be at work in other places either
+                raise
+            self.staged |= written.files
+            self._syncs.append(written.sync)
 
     def _check_obstacles(self) -> set[bytes]:
         """Raise ``Held`` for what would end it half way; give untracked paths that are in the way."""
@@ -139,7 +134,7 @@ class Ready:
     def _look(self, untracked: Collection[bytes]) -> None:
         """Look at what is there, and judge what is in the way."""
         found: dict[bytes, Local] = {}
-        with LastDirectory(self._repository.top) as working_copy:
+        with LastDirectory(self._repository.top, trusted=True) as working_copy:  # SwapRound looks again
             for step in self.steps:
                 if step.old is not None and step.old.mode != GITLINK:
                     local = self._local(working_copy, step.path)
@@ -171,7 +166,20 @@ class Ready:
             else:
                 doubtful[step.path] = step.old
         if doubtful:
+            before = self._states(doubtful)
             cleaned = clean_entries(self._repository, doubtful)
+            after = self._states(doubtful)
             for path, old in doubtful.items():
-                if cleaned.get(path) == old:
-                    self.believed[path] = found[path]
+                local, state = found[path], before[path]
+                is_same = state is not None and state == after[path] and state[0] == local.signature
+                if is_same and cleaned.get(path) == old:
+                    self.believed[path] = local
+
+    def _states(self, paths: Iterable[bytes]) -> dict[bytes, tuple[Signature, int] | None]:
+        """Tell what is there from what has the same names for a moment: a rename shows, too."""
+        states: dict[bytes, tuple[Signature, int] | None] = dict.fromkeys(paths)
+        for path in states:
+            with suppress(OSError):
+                seen = os.lstat(os.path.join(self._repository.top, path))
+                states[path] = (signature(seen), seen.st_ctime_ns)
+        return states

@@ -24,7 +24,7 @@ from autosync_vcs.driver import Held, HeldKind, Kept
 from autosync_vcs.git.files.checkout import disk_full
 from autosync_vcs.git.files.kept import IN_THE_WAY, SAVED_TWICE, keep
 from autosync_vcs.git.files.last_directory import LastDirectory
-from autosync_vcs.git.files.look import DIRECTORY, OTHER, UNKNOWN, Local, Signature, look, signature
+from autosync_vcs.git.files.look import DIRECTORY, OTHER, UNKNOWN, Local, Signature, look, looks_like
 from autosync_vcs.git.files.swap import directory, exchange, move
 from autosync_vcs.git.plumbing.entries import GITLINK, Step
 from autosync_vcs.git.plumbing.repository import Repository
@@ -162,7 +162,9 @@ class SwapRound:
         """Open the directory where what is staged or taken out is; that of what is taken out is made."""
         stage = self._ready.stage(step, part)
         if stage not in self._stages:
-            self._stages[stage] = self._open.enter_context(LastDirectory(stage))
+            # where files are taken out to, one that is gone would look as if the file were
+            last = LastDirectory(stage, trusted=part == b"new")
+            self._stages[stage] = self._open.enter_context(last)
         return self._stages[stage].at(os.path.dirname(step.path), create=part == b"old")
 
     def _exchange_back(self, step: Step, stage: int, parent: int, name: bytes) -> None:
@@ -217,7 +219,7 @@ class SwapRound:
         """Look at what a path holds now; what still looks as it did, and will be displaced, is not read."""
         believed, staged = self._ready.believed.get(step.path), self._ready.staged.get(step.path)
         stays = believed is not None and staged is not None and believed.same(staged)
-        if believed is not None and not stays and _looks_like(believed, parent, name):
+        if believed is not None and not stays and looks_like(believed, parent, name):
             return believed
         return self._look(parent, name)
 
@@ -237,7 +239,7 @@ class SwapRound:
 
     def _came_out_as_believed(self, step: Step, stage: int, name: bytes) -> bool:
         believed = self._ready.believed[step.path]
-        if _looks_like(believed, stage, name):
+        if looks_like(believed, stage, name):
             return True
         out = self._look(stage, name)
         return out is not None and out.same(believed)
@@ -266,14 +268,6 @@ class SwapRound:
             readable &= staged.st_mode | ~stat.S_IRWXG  # no more than any new file lets that group
             executable &= (readable & 0o444) >> 2
         os.chmod(name, readable | executable, dir_fd=stage)
-
-
-def _looks_like(known: Local, parent: int, name: bytes) -> bool:
-    """Tell, without reading it, whether a file is what it was."""
-    try:
-        return signature(os.lstat(name, dir_fd=parent)) == known.signature
-    except FileNotFoundError:
-        return False
 
 
 def _given_to(stage: int, name: bytes, group: int) -> bool:
