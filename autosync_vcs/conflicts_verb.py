@@ -96,13 +96,16 @@ def _settle(place: Place, keep: Keep, arguments: Mapping[str, Any]) -> int:
     if place.file is None:
         raise UserError(arguments["FILE"], "is no file", f"autosync conflicts --keep={keep} FILE")
     known = {one.copy: one for one in list_conflicts(place.repository)}
-    for one in settle(place.repository, place.file, keep, known):
+
+    def tell(one: Settled) -> None:
         listed = known[one.copy]
         renamed = None if one.renamed is None else os.fsdecode(one.renamed)
         if arguments["--json"]:
             _print_json(replace(_record(place, listed), kept=keep, renamed=renamed))
         elif not arguments["--quiet"]:
             print(_sentence(listed, one, keep, time.time()))
+
+    settle(place.repository, place.file, keep, known, tell)
     if not place.is_running and not arguments["--quiet"]:
         print(f"{CONFLICTS_PROGRAM}: no pipeline runs on it; the next one commits this", file=sys.stderr)
     return DONE

@@ -20,6 +20,7 @@ from autosync_vcs.driver import Committed, Conflict, Held, HeldKind, Integrated,
 from autosync_vcs.git.commit.ignored import Ignored
 from autosync_vcs.git.commit.judging import Limits
 from autosync_vcs.git.commit.snapshot import Snapshots
+from autosync_vcs.git.files import ignored_copies
 from autosync_vcs.git.identity import identity
 from autosync_vcs.git.index.index_lock import unwritable
 from autosync_vcs.git.merge.copies import Copies
@@ -40,7 +41,7 @@ from autosync_vcs.git.plumbing.repository import (
 )
 from autosync_vcs.git.plumbing.tree_diff import differences, removed
 from autosync_vcs.git.plumbing.trouble import held_by, held_by_helper
-from autosync_vcs.git.pull import ignored_copies, incoming
+from autosync_vcs.git.pull import incoming
 from autosync_vcs.git.pull.apply import Apply
 from autosync_vcs.git.pull.journal import Journal
 from autosync_vcs.git.remote.current_remote import CurrentRemote

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import re
-import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,59 +15,32 @@ import pytest
 from autosync_common.errors import TemporaryError, UserError
 from autosync_common.instance import Lock, Record
 from autosync_common.paths import state_directory
+from autosync_common.settings import VcsConfig
 from autosync_vcs.conflicts_verb import harmless
-from autosync_vcs.git.files import dropping
-from autosync_vcs.git.merge import settling, settling_moves
+from autosync_vcs.git.gitdriver import GitDriver
 from autosync_vcs.git.merge.conflict_names import original_name
 from autosync_vcs.git.merge.conflicts import Version, list_conflicts, originals
 from autosync_vcs.git.merge.merge import merge, merge_commit
 from autosync_vcs.git.merge.settling import Keep, settle
-from autosync_vcs.git.merge.settling_note import only_one
 from autosync_vcs.git.plumbing.repository import Repository, discover
-from tests.helpers.applying import apply, recover
+from tests.helpers.applying import apply
+from tests.helpers.conflicts import (
+    DESKTOP_AT,
+    LAPTOP_AT,
+    conflicting,
+    copy,
+    leftovers,
+    place,
+    save,
+)
 from tests.helpers.finders import found
-from tests.helpers.gitbox import Files, clone, commit, contents, git, head, make_repository, write
+from tests.helpers.gitbox import Files, commit, contents, git, head, make_repository, write
 from tests.helpers.moments import at
 from tests.helpers.tooling import command
 
-LAPTOP_AT, DESKTOP_AT = 1790000060, 1790000000
+__all__ = ["copy", "place"]
 COPY = "intro.conflict-20260921-"
 NO_FILE = "is no file any more; nothing was changed; `autosync sync` commits that"
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """A working copy with one conflict: "intro.tex" is laptop's, desktop's is beside it."""
-    files = {"intro.tex": "zero\n", "d/x": "x\n"}
-    return conflicting(
-        tmp_path / "notes", files, {"intro.tex": "laptop\n"}, {"intro.tex": "desktop\nand more\n"}
-    )
-
-
-def conflicting(place: Path, base: Files, mine: Files, theirs: Files) -> Path:
-    first = make_repository(place, base)
-    second = clone(first, place.with_name("desktop"))
-    save(second, "desktop", theirs, DESKTOP_AT)
-    save(first, "laptop", mine, LAPTOP_AT)
-    git(first, "fetch", "-q", str(second), "main")
-    one, other = head(first), head(second)
-    repository = discover(str(first))
-    apply(repository, one, merge_commit(repository, one, other, merge(repository, one, other).tree))
-    return first
-
-
-def save(place: Path, host: str, files: Files, at: int) -> None:
-    write(place, files)
-    git(place, "add", "-A")
-    date = f"{at} +0000"
-    message = f"saved\n\nAutosync-Host: {host}"
-    git(place, "commit", "-q", "-m", message, GIT_AUTHOR_DATE=date, GIT_COMMITTER_DATE=date)
-
-
-@pytest.fixture
-def copy(repository: Repository) -> str:
-    (found,) = list(originals(repository))
-    return os.fsdecode(found)
 
 
 @pytest.fixture
@@ -537,14 +508,44 @@ def test_of_two_saves_in_the_middle_of_settling_one_is_kept_aside(
     with (
         (place / "intro.tex").open("a") as held,
         at("settling: exchanged", lambda: save_by_rename(place / "intro.tex")),
-        pytest.raises(TemporaryError, match="was saved twice meanwhile; one of the two is ") as refused,
+        pytest.raises(TemporaryError, match="twice meanwhile; what has no name any more is ") as no,
     ):
         assert held.writable()
         settle(repository, b"intro.tex", "other")
-    assert contents(place) == {"d/x": "x\n", "intro.tex": "laptop\n", copy: other}
+    assert contents(place) == {"d/x": "x\n", "intro.tex": "saved meanwhile\n", copy: other}
     (left,) = leftovers(place)
-    assert left.read_text() == "saved meanwhile\n"
-    assert str(left) in str(refused.value)
+    assert left.read_text() == "laptop\n"
+    assert str(left) in str(no.value)
+
+
+def test_whoever_reads_and_writes_stays_and_whether_it_may_be_executed_is_the_others(
+    place: Path, repository: Repository, copy: str
+) -> None:
+    (place / copy).chmod(0o755)
+    commit(place, {}, "a program")
+    (place / "intro.tex").chmod(0o640)
+    settle(repository, b"intro.tex", "other")
+    assert (place / "intro.tex").stat().st_mode & 0o777 == 0o750
+
+
+@pytest.mark.parametrize("keep", ["both", "other"])
+def test_a_version_whose_new_name_is_ignored_is_committed_all_the_same(
+    place: Path, repository: Repository, copy: str, keep: Keep
+) -> None:
+    other = (place / copy).read_text()
+    commit(place, {".gitignore": "*\n!.gitignore\n"}, "as some like it")
+    if keep == "other":
+        commit(place, {"intro.tex": None}, "gone")
+    with closing(GitDriver(str(place), VcsConfig(), "laptop")) as driver:
+        driver.commit(None)
+        (place / "intro-20260921.tex").write_text("SECRET\n")
+        (settled,) = settle(repository, copy.encode(), keep)
+        driver.commit([copy.encode()])
+    name = os.fsdecode(settled.renamed or b"intro.tex")
+    assert name != "intro-20260921.tex", "which is somebody's"
+    assert git(place, "show", f"HEAD:{name}") == other.strip()
+    assert not git(place, "log", "--all", "--oneline", "-SSECRET")
+    assert copy not in git(place, "ls-tree", "-r", "--name-only", "HEAD").split()
 
 
 ATTRIBUTES = """
@@ -597,113 +598,6 @@ def test_where_a_filter_fails_one_line_says_so_and_nothing_is_changed(by_name: P
     assert leftovers(by_name) == []
 
 
-SETTLE = """
-import sys
-from autosync_vcs.git.plumbing.repository import discover
-from autosync_vcs.git.merge.settling import settle
-settle(discover(sys.argv[1]), b"intro.tex", sys.argv[2])
-"""
-KILLED_AT = {
-    ("this", "settling: noted"): "undone",
-    ("this", "settling: taken out"): "done",
-    ("this", "dropping: compared"): "done",
-    ("this", "settling: dropped"): "done",
-    ("other", "settling: noted"): "undone",
-    ("other", "settling: staged"): "undone",
-    ("other", "settling: exchanged"): "done",
-    ("other", "settling: taken out"): "done",
-    ("other", "dropping: compared"): "done",
-    ("other", "settling: file dropped"): "done",
-    ("other", "settling: dropped"): "done",
-}
-GIVEN_BACK = "settling: given back"
-
-
-def killed_while_settling(place: Path, keep: str, point: str) -> None:
-    root = str(Path(settling.__file__).parents[3])
-    environment = os.environ | {"AUTOSYNC_CRASH_AT": point, "PYTHONPATH": root}
-    done = subprocess.run(
-        [sys.executable, "-c", SETTLE, str(place), keep],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == -signal.SIGKILL, f"{point} was not reached: {done.stderr}"
-
-
-def test_every_point_at_which_a_settling_may_be_killed_is_tried() -> None:
-    sources = "".join(inspect.getsource(module) for module in (settling, settling_moves, dropping))
-    points = set(re.findall(r'crash_point\("(.*)"\)', sources))
-    assert points == {point for _, point in KILLED_AT} | {GIVEN_BACK}
-
-
-@pytest.mark.parametrize(("keep", "point"), KILLED_AT)
-def test_killed_in_the_middle_of_settling_the_next_start_loses_nothing(
-    place: Path, repository: Repository, copy: str, keep: Keep, point: str
-) -> None:
-    (place / "intro.tex").chmod(0o600)
-    before = contents(place)
-    settled = {name: text for name, text in before.items() if name != copy}
-    settled |= {"intro.tex": before["intro.tex" if keep == "this" else copy]}
-    killed_while_settling(place, keep, point)
-    recover(repository)
-    assert contents(place) == (settled if KILLED_AT[keep, point] == "done" else before)
-    if KILLED_AT[keep, point] == "undone":
-        assert (place / copy).stat().st_mode & 0o777 == 0o644
-        settle(repository, b"intro.tex", keep)
-    assert contents(place) == settled
-    assert (place / "intro.tex").stat().st_mode & 0o777 == 0o600
-    assert list((place / ".git" / "autosync" / "kept").iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    "point", [point for keep, point in KILLED_AT if keep == "other" and point != "settling: file dropped"]
-)
-def test_killed_while_a_file_that_is_gone_comes_back_as_the_other_version_the_next_start_loses_nothing(
-    place: Path, repository: Repository, copy: str, point: str
-) -> None:
-    commit(place, {"intro.tex": None})
-    before = contents(place)
-    killed_while_settling(place, "other", point)
-    recover(repository)
-    done = {"d/x": "x\n", "intro.tex": before[copy]}
-    assert contents(place) == (done if KILLED_AT["other", point] == "done" else before)
-    assert list((place / ".git" / "autosync" / "kept").glob("*")) == []
-
-
-@pytest.mark.parametrize("keep", ["this", "other"])
-def test_killed_when_a_file_that_is_written_to_had_its_name_back_the_next_start_loses_nothing(
-    place: Path, repository: Repository, copy: str, keep: Keep
-) -> None:
-    before = contents(place)
-    going = copy if keep == "this" else "intro.tex"
-    with (place / going).open("a") as held:
-        killed_while_settling(place, keep, GIVEN_BACK)
-        recover(repository)
-        held.write("late\n")
-    before[going] += "late\n"
-    assert contents(place) == before
-    assert list((place / ".git" / "autosync" / "kept").iterdir()) == []
-
-
-@pytest.mark.parametrize("point", ["settling: exchanged", "settling: taken out"])
-def test_a_save_to_what_a_killed_settling_had_taken_out_is_not_lost(
-    place: Path, repository: Repository, point: str
-) -> None:
-    before = contents(place)
-    with (place / "intro.tex").open("a") as held:
-        killed_while_settling(place, "other", point)
-        held.write("late\n")
-        held.flush()
-        recover(repository)
-    assert sorted(contents(place).values()) == sorted(
-        {**before, "intro.tex": before["intro.tex"] + "late\n"}.values()
-    )
-    assert leftovers(place) == []
-
-
 def test_a_copy_that_comes_between_listing_and_settling_is_not_meant(
     place: Path, repository: Repository, copy: str
 ) -> None:
@@ -714,33 +608,6 @@ def test_a_copy_that_comes_between_listing_and_settling_is_not_meant(
     assert list(originals(repository)) == [new.encode()]
     with pytest.raises(UserError, match="has no conflict"):
         settle(repository, b"intro.tex", "this", set())
-
-
-def test_a_note_that_a_power_cut_tore_or_another_version_wrote_stops_nothing(
-    place: Path, repository: Repository, copy: str
-) -> None:
-    note = place / ".git" / "autosync" / "settling"
-    note.parent.mkdir(exist_ok=True)
-    for text in ("", "{}", '{"path": "YQ==", "copy": "YQ==", "place": "YQ==", "file": null, "other": [1]}'):
-        note.write_text(text)
-        recover(repository)
-    settle(repository, b"intro.tex", "this")
-    assert not (place / copy).exists()
-    assert not note.exists()
-
-
-def test_a_start_leaves_alone_what_is_being_settled_right_now(place: Path, repository: Repository) -> None:
-    killed_while_settling(place, "other", "settling: exchanged")
-    half_done = contents(place)
-    with only_one(repository):
-        recover(repository)
-        assert contents(place) == half_done
-    recover(repository)
-    assert contents(place) != half_done
-
-
-def leftovers(place: Path) -> list[Path]:
-    return [path for path in (place / ".git" / "autosync" / "kept").rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize(

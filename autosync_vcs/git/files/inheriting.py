@@ -49,6 +49,15 @@ def make_stage(top: bytes, place: bytes, paths: Collection[bytes]) -> set[bytes]
     return {*directories}
 
 
+def permissions(replaced: int, new: int) -> int:
+    """Give the permissions of a file in the place of another, of whose modes these two are.
+
+    Who may read and write stays; whether it may be executed comes with the new one.
+    """
+    readable = replaced & 0o666
+    return readable | ((readable & 0o444) >> 2 if new & stat.S_IXUSR else 0)
+
+
 def _legacies(top: bytes, directories: Collection[bytes]) -> dict[bytes, _Legacy]:
     """Give those of the top and of the directories that are there."""
     found = {b"": _legacy(top)}

@@ -16,6 +16,7 @@ from autosync_vcs.git.plumbing.repository import Repository
 IN_THE_WAY = "was ignored here and stood in the way of a file that came"
 SAVED_TWICE = "was saved twice while a pull replaced it, so that the older of both lost its name"
 WRITTEN_LATE = "was open when a pull replaced it, and what was written to it then fits in no more"
+SETTLED = "was saved while a conflict of it was settled, and another save has its name"
 STAGED = "was staged, and only there, when a pull changed it"
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -6,14 +6,20 @@ import base64
 import json
 import os
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 
+from autosync_vcs.git.plumbing.locking import locked
 from autosync_vcs.git.plumbing.repository import Repository
 from autosync_vcs.git.plumbing.whole_file import Lasts, write_whole
 
 
 def place(repository: Repository, subject: bytes) -> bytes:
     return os.path.join(repository.state_dir, subject + b".json")
+
+
+def alone(repository: Repository, subject: bytes) -> AbstractContextManager[bool]:
+    """Be the only one, of all processes, who reads what is noted and then writes it."""
+    return locked(place(repository, subject) + b".lock")
 
 
 def read(repository: Repository, subject: bytes) -> dict[bytes, str]:

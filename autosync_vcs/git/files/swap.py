@@ -25,6 +25,8 @@ _LINUX = sys.platform.startswith("linux")
 _NO_REPLACE, _EXCHANGE = (1, 2) if _LINUX else (4, 2)
 LONGEST = 4095 if _LINUX else 1023
 """So many bytes at most are one name to the system, however short each of its components."""
+ASIDE = b".aside-"
+"""How the name begins under which a kill may leave one of two files that change places."""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -61,7 +63,7 @@ def _renamed(one: int, one_name: bytes, other: int, other_name: bytes, flags: in
 
 
 def _exchange_by_link(one: int, one_name: bytes, other: int, other_name: bytes) -> None:
-    aside = b".aside-" + secrets.token_hex(8).encode()  # the longest name has no room for an ending
+    aside = ASIDE + secrets.token_hex(8).encode()  # the longest name has no room for an ending
     os.link(other_name, aside, src_dir_fd=other, dst_dir_fd=one, follow_symlinks=False)
     try:
         os.rename(one_name, other_name, src_dir_fd=one, dst_dir_fd=other)

@@ -7,7 +7,8 @@ A version that gets another name is written anew, as git checks it out under tha
 line ends may be asked for by name.
 
 What is about to be done is noted first. A kill leaves a conflict that is settled, or one that is not yet;
-what it left half done is undone or finished by the next start and the next settling, see ``recover``.
+what it left half done is finished by the pipeline before its next commit, or by the next start or settling,
+see ``recover``. What anybody has done since then stays.
 """
 
 from __future__ import annotations
@@ -15,22 +16,23 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-from collections.abc import Collection, Iterable, Mapping
-from contextlib import closing, suppress
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from autosync_common.errors import TemporaryError, UserError
 from autosync_vcs.crash import crash_point
-from autosync_vcs.driver import Held, HeldKind
-from autosync_vcs.git.files import checkout
+from autosync_vcs.driver import Held, HeldKind, Kept
+from autosync_vcs.git.files import checkout, ignored_copies
+from autosync_vcs.git.files.inheriting import permissions
 from autosync_vcs.git.files.look import DIRECTORY, UNKNOWN, look_below
 from autosync_vcs.git.files.places import Places, make
 from autosync_vcs.git.files.swap import directory, move
 from autosync_vcs.git.files.verdicts import clean_entries
 from autosync_vcs.git.merge.conflict_names import ordinary_names
 from autosync_vcs.git.merge.conflicts import originals
-from autosync_vcs.git.merge.settling_moves import Moves, clear, unsaved
+from autosync_vcs.git.merge.settling_moves import Moves, clear, twice_saved, unsaved
 from autosync_vcs.git.merge.settling_note import Note, Seen, only_one
 from autosync_vcs.git.plumbing.entries import Entry
 from autosync_vcs.git.plumbing.objects import HelperDied
@@ -57,32 +59,44 @@ class _Committed(NamedTuple):
 
 
 def settle(
-    repository: Repository, name: bytes, keep: Keep, listed: Collection[bytes] | None = None
+    repository: Repository,
+    name: bytes,
+    keep: Keep,
+    listed: Collection[bytes] | None = None,
+    tell: Callable[[Settled], object] = lambda settled: None,
 ) -> list[Settled]:
     """Settle all conflicts of a file, or one given by the name of its copy.
 
-    Only the copies that are ``listed`` are meant, where that is given: another may come at any moment.
+    Only the copies that are ``listed`` are meant, where that is given: another may come at any moment. Each
+    is told as soon as it is settled.
 
     ``this`` removes the copies, ``other`` gives the copy's content the name, ``both`` makes ordinary files
     of the copies. Raises ``UserError`` where there is no such conflict, ``TemporaryError`` where one of the
     files was saved and is not committed yet.
     """
     with only_one(repository):
-        _finish(repository)
+        left = _finish(repository)
+        if left:
+            raise twice_saved(left)
         path, chosen = _chosen(repository, name, keep, listed)
         there = _committed(repository, [*chosen, *([path] if keep == "other" else ())])
         for copy in chosen:
             if copy not in there:
                 raise _no_file(copy)
-        return [_settle(repository, path, copy, keep, there) for copy in chosen]
+        done = []
+        for copy in chosen:
+            done.append(_settle(repository, path, copy, keep, there))
+            tell(done[-1])
+        return done
 
 
-def recover(repository: Repository) -> None:
-    """Finish what was interrupted, unless somebody is settling right now."""
+def recover(repository: Repository) -> list[Kept]:
+    """Finish what was interrupted, unless somebody is settling right now; give what found no place."""
     if Note.read(repository) is not None:
         with only_one(repository, wait=False) as alone:
             if alone:
-                _finish(repository)
+                return _finish(repository)
+    return []
 
 
 def _chosen(
@@ -147,28 +161,42 @@ def _settle(
 ) -> Settled:
     with directory(repository.top, os.path.dirname(copy)) as parent:
         if keep == "both":
-            return Settled(copy, _renamed(parent, copy))
+            return Settled(copy, _renamed(repository, parent, copy))
         token = b"settled-" + secrets.token_hex(4).encode()
         place = os.path.join(Places(repository).home(copy), b"kept", token)
         file = there[path].seen if keep == "other" and path in there else None
         note = Note(path, copy, file, there[copy].seen, place)
         note.write(repository)
         crash_point("settling: noted")
+        moves = Moves(repository, parent, note)
         try:
             make(repository, os.path.join(place, b"old"))
             if keep == "other":
                 note = replace(note, staged=_staged(repository, note, there[copy].entry))
                 note.write(repository)
                 crash_point("settling: staged")
-            Moves(repository, parent, note).carry_out()
-        finally:
-            clear(repository, note)
+            moves = Moves(repository, parent, note)
+            with ignored_copies.noting(repository, path) if keep == "other" else nullcontext():
+                moves.carry_out()
+        except BaseException:
+            moves.undo()  # where that fails the note stays, and the next start goes on
+            _clear(repository, note)
+            raise
+        _clear(repository, note)
         return Settled(copy, None)
 
 
-def _renamed(parent: int, copy: bytes) -> bytes:
+def _clear(repository: Repository, note: Note) -> None:
+    left = clear(repository, note)
+    if left:
+        raise twice_saved(left)
+
+
+def _renamed(repository: Repository, parent: int, copy: bytes) -> bytes:
     for name in ordinary_names(copy):
-        with suppress(FileExistsError):
+        if os.path.lexists(os.path.join(repository.top, name)):
+            continue
+        with suppress(FileExistsError), ignored_copies.noting(repository, name):
             move(parent, os.path.basename(copy), parent, os.path.basename(name))
             return name
     raise AssertionError  # there is always another number
@@ -183,9 +211,9 @@ def _staged(repository: Repository, note: Note, entry: Entry) -> Seen:
     attributes = checkout.attributes_of(repository, head(repository).id or "", [note.path])
     stage = os.path.join(note.place, b"new")
     checkout.write_files(repository, stage, {note.path: entry}, attributes)
-    like = (note.file or note.other).look.mode
-    if stat.S_ISREG(like) and not os.path.islink(note.new):
-        os.chmod(note.new, stat.S_IMODE(like))
+    like, written = (note.file or note.other).look.mode, os.lstat(note.new).st_mode
+    if stat.S_ISREG(like) and stat.S_ISREG(written):
+        os.chmod(note.new, permissions(like, written))
     checkout.sync(stage, [note.path])
     local = look_below(stage, note.path, repository.object_format)
     if local is None or local.raw == UNKNOWN:
@@ -193,15 +221,14 @@ def _staged(repository: Repository, note: Note, entry: Entry) -> Seen:
     return Seen(local.signature, local.raw)
 
 
-def _finish(repository: Repository) -> None:
+def _finish(repository: Repository) -> list[Kept]:
     """Finish a settling that was killed; one that had not begun to change names is undone."""
     note = Note.read(repository)
     if note is None:
-        return
+        return []
     with (
-        suppress(FileNotFoundError, NotADirectoryError, TemporaryError),
+        suppress(FileNotFoundError, NotADirectoryError),
         directory(repository.top, os.path.dirname(note.copy)) as parent,
     ):
         Moves(repository, parent, note).finish()
-    with suppress(TemporaryError):
-        clear(repository, note)
+    return clear(repository, note)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import base64
-import fcntl
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from autosync_vcs.git.files.look import Signature
+from autosync_vcs.git.plumbing.locking import locked
 from autosync_vcs.git.plumbing.repository import Repository
 from autosync_vcs.git.plumbing.whole_file import Lasts, write_whole
 
@@ -73,20 +72,9 @@ class Note:
             os.unlink(_path(repository))
 
 
-@contextmanager
-def only_one(repository: Repository, *, wait: bool = True) -> Iterator[bool]:
+def only_one(repository: Repository, *, wait: bool = True) -> AbstractContextManager[bool]:
     """Be the only one who settles; without ``wait`` give False where somebody else does."""
-    os.makedirs(repository.state_dir, exist_ok=True)
-    fd = os.open(_path(repository) + b".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(fd)
+    return locked(_path(repository) + b".lock", wait=wait)
 
 
 def _seen(look: list[int], raw: str) -> Seen:

@@ -28,9 +28,10 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 from autosync_vcs.crash import crash_point
-from autosync_vcs.driver import Held, HeldKind
+from autosync_vcs.driver import Held, HeldKind, Kept
 from autosync_vcs.git.files import checkout, left_behind
 from autosync_vcs.git.files.writing import Writer
 from autosync_vcs.git.index import index_flags, index_journal
@@ -101,23 +102,26 @@ class Apply:
 
     def recover(self) -> Applied | None:
         """Finish what an interrupted run left; None where there was nothing. Raises ``Held``."""
-        settling.recover(self._repository)
+        kept = settling.recover(self._repository)
 
         def again(journal: Journal) -> Applied:
             begun = Journal(journal.ref, journal.old, journal.new, in_the_way=journal.in_the_way)
             return self._apply(begun, is_begun=True)
 
         done = recovered(self._repository, self._afterwards, again)
-        return self.revisit() if done is None else done
+        return _with(kept, self._revisited() if done is None else done)
 
     def revisit(self) -> Applied | None:
         """Look again at files that were displaced while a program had them open; None without any.
 
-        To be called before a commit, and now and then as long as ``waiting``. An apply that an error
-        interrupted is finished here too.
+        To be called before a commit, and now and then as long as ``waiting``. What an error, or a kill of
+        somebody who settled a conflict, has interrupted is finished here too.
         """
         if Journal.read(self._repository) is not None:
             return self.recover()
+        return _with(settling.recover(self._repository), self._revisited())
+
+    def _revisited(self) -> Applied | None:
         now = head(self._repository)
         if not displaced.waiting(self._repository) or now.id is None:
             return None
@@ -249,6 +253,13 @@ class Apply:
             raise Held(
                 HeldKind.LOCK, f"the branch could not be moved ({failure.reason})", "it is tried again"
             ) from None
+
+
+def _with(kept: Sequence[Kept], done: Applied | None) -> Applied | None:
+    if not kept:
+        return done
+    done = done or Applied()
+    return replace(done, kept=(*kept, *done.kept))
 
 
 def _files(steps: Sequence[Step]) -> dict[bytes, Entry]:

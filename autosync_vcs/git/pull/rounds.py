@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autosync_vcs.crash import crash_point
+from autosync_vcs.git.files import ignored_copies
 from autosync_vcs.git.files.writing import Writer
 from autosync_vcs.git.plumbing.entries import Step
 from autosync_vcs.git.plumbing.repository import Repository
-from autosync_vcs.git.pull import ignored_copies
 from autosync_vcs.git.pull.applied import Result
 from autosync_vcs.git.pull.in_the_way import InTheWay
 from autosync_vcs.git.pull.journal import Journal

@@ -22,6 +22,7 @@ from contextlib import ExitStack, suppress
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind, Kept
 from autosync_vcs.git.files.checkout import disk_full
+from autosync_vcs.git.files.inheriting import permissions
 from autosync_vcs.git.files.kept import IN_THE_WAY, SAVED_TWICE, keep
 from autosync_vcs.git.files.last_directory import LastDirectory
 from autosync_vcs.git.files.look import DIRECTORY, OTHER, UNKNOWN, Local, Signature, look, looks_like
@@ -259,15 +260,14 @@ class SwapRound:
         staged = os.lstat(name, dir_fd=stage)
         if not (stat.S_ISREG(staged.st_mode) and stat.S_ISREG(local.signature.mode)):
             return
-        readable = local.signature.mode & 0o666
-        executable = (readable & 0o444) >> 2 if staged.st_mode & stat.S_IXUSR else 0
-        if stat.S_IMODE(staged.st_mode) == readable | executable:
+        allowed = permissions(local.signature.mode, staged.st_mode)
+        if stat.S_IMODE(staged.st_mode) == allowed:
             return
         group = os.lstat(name, dir_fd=parent).st_gid
         if group != staged.st_gid and not _given_to(stage, name, group):
-            readable &= staged.st_mode | ~stat.S_IRWXG  # no more than any new file lets that group
-            executable &= (readable & 0o444) >> 2
-        os.chmod(name, readable | executable, dir_fd=stage)
+            to_any_group = staged.st_mode | ~stat.S_IRWXG  # no more than any new file lets that group
+            allowed = permissions(local.signature.mode & to_any_group, staged.st_mode)
+        os.chmod(name, allowed, dir_fd=stage)
 
 
 def _given_to(stage: int, name: bytes, group: int) -> bool:

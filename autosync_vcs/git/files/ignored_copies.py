@@ -1,9 +1,10 @@
-"""The conflict copies of a race that git would ignore: the next commit takes them all the same.
+"""Versions of a conflict that git would ignore: the next commit takes them all the same.
 
 A copy that a merge of commits makes is in a tree, whatever ``.gitignore`` says. One that a merge with an
 uncommitted save makes is a new file beside it, and where all but a few names are ignored the other host's
-version would be in no tree any more. So its name is noted before it is put in place, and before the next
-commit git is told to track it.
+version would be in no tree any more; nor would a copy that gets an ordinary name when its conflict is
+settled. So the name is noted before the file is put in place, and before the next commit git is told to
+track it.
 
 What a kill leaves: a note of a file that does not come is dropped; one of a file that is tracked already
 does nothing.
@@ -12,7 +13,8 @@ does nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Set
+from contextlib import contextmanager
 
 from autosync_vcs.crash import crash_point
 from autosync_vcs.git.files import noted
@@ -26,17 +28,44 @@ SUBJECT = b"forced"
 
 def note(repository: Repository, paths: Iterable[bytes]) -> None:
     """Note, durably, that the next commit shall take these."""
-    if new := {*paths} - (known := noted.read(repository, SUBJECT).keys()):
+    if new := {*paths}:
+        with noted.alone(repository, SUBJECT):
+            _note(repository, new)
+
+
+@contextmanager
+def noting(repository: Repository, path: bytes) -> Iterator[None]:
+    """Note a path that would be ignored, and let no commit look for it before this ends.
+
+    Where what is done meanwhile fails, nothing is noted. Nothing may be there yet: it would be committed.
+    """
+    if not ignored(repository, {path}):
+        yield
+        return
+    with noted.alone(repository, SUBJECT):
+        before = noted.read(repository, SUBJECT)
+        _note(repository, {path})
+        try:
+            yield
+        except BaseException:
+            noted.write(repository, SUBJECT, before)
+            raise
+
+
+def _note(repository: Repository, new: Set[bytes]) -> None:
+    known = noted.read(repository, SUBJECT).keys()
+    if new - known:
         noted.write(repository, SUBJECT, dict.fromkeys(known | new, ""))
         crash_point("forced: noted")
 
 
 def enter(repository: Repository) -> frozenset[bytes]:
     """Let git track those that it would ignore; give their paths. What cannot be done now is left noted."""
-    there = {path for path in noted.read(repository, SUBJECT) if _is_there(repository, path)}
-    entered = {path for path in ignored(repository, there) if _is_entered(repository, path)}
-    crash_point("forced: entered")
-    noted.write(repository, SUBJECT, dict.fromkeys(ignored(repository, there - entered), ""))
+    with noted.alone(repository, SUBJECT):
+        there = {path for path in noted.read(repository, SUBJECT) if _is_there(repository, path)}
+        entered = {path for path in ignored(repository, there) if _is_entered(repository, path)}
+        crash_point("forced: entered")
+        noted.write(repository, SUBJECT, dict.fromkeys(ignored(repository, there - entered), ""))
     return frozenset(entered)
 
 
