@@ -23,6 +23,8 @@ SEED = int(os.environ.get("SEED", "1"))
 CASES = COUNT or 12
 EDITS = 5
 NAMES = (".gitignore", "d/.gitignore", ".gitattributes", "d/.gitattributes", "d/x", "d/e/y", "f", "g")
+PLACES = ("d/x", "d/e/y", "f", "g", "h", "e/z", "d")
+"""What a file may be renamed to."""
 RULES = (".gitignore", ".gitattributes")
 SUBMODULE = "m"
 
@@ -50,7 +52,18 @@ class Editor:
         side = dict(base)
         for _ in range(self._random.randint(1, EDITS)):
             self._random.choice(
-                (self.append, self.append, self.insert, self.mode, self.swap, self.remove, self.bump)
+                (
+                    self.append,
+                    self.append,
+                    self.insert,
+                    self.mode,
+                    self.swap,
+                    self.remove,
+                    self.bump,
+                    self.rename,
+                    self.rename,
+                    self.rename,
+                )
             )(side)
         return side
 
@@ -77,6 +90,17 @@ class Editor:
 
     def remove(self, side: Side) -> None:
         side.pop(self._random.choice(NAMES), None)
+
+    def rename(self, side: Side) -> None:
+        """Give a file another name, over what has that."""
+        movable = sorted(name for name in side if name not in (SUBMODULE, "k") and not name.endswith(RULES))
+        if movable:
+            name, to = self._random.choice(movable), self._random.choice(PLACES)
+            content = side.pop(name)
+            for other in list(side):
+                if other == to or other.startswith(f"{to}/") or to.startswith(f"{other}/"):
+                    del side[other]
+            side[to] = content
 
     def bump(self, side: Side) -> None:
         side[SUBMODULE] = "module:" + self._random.choice("23456789abcdef") * 40

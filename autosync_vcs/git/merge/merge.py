@@ -28,18 +28,20 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from autosync_vcs.driver import Conflict, Held, HeldKind
+from autosync_vcs.git.merge.compared import ONE, OTHER, Compared, Stages
 from autosync_vcs.git.merge.conflict_names import Claim, Names
 from autosync_vcs.git.merge.last_changes import both_hosts, last_changes
 from autosync_vcs.git.merge.promised import fetch_promised
 from autosync_vcs.git.merge.rules import are_rules, joined, with_defaults
-from autosync_vcs.git.plumbing.entries import FILES, GITLINK, Entry, differences, lookup
+from autosync_vcs.git.plumbing.entries import FILES, GITLINK, Entry, lookup
 from autosync_vcs.git.plumbing.neutral import neutral, with_promised
 from autosync_vcs.git.plumbing.neutral_trees import NeutralTrees
-from autosync_vcs.git.plumbing.objects import HelperDied
+from autosync_vcs.git.plumbing.objects import TREE_MODE, HelperDied
 from autosync_vcs.git.plumbing.paths import parents
 from autosync_vcs.git.plumbing.process import Git, GitFailed
 from autosync_vcs.git.plumbing.repository import Repository
 from autosync_vcs.git.plumbing.trees import build
+from autosync_vcs.git.plumbing.trees import lookup as find
 from autosync_vcs.git.plumbing.trouble import held_by_helper
 
 IDENTITY = "autosync"
@@ -63,7 +65,7 @@ class _Outcome(NamedTuple):
     """What git says: stages by path, each entry by its stage (1 base, 2 one, 3 other)."""
 
     tree: str
-    stages: dict[bytes, dict[int, Entry]]
+    stages: dict[bytes, Stages]
     touched: frozenset[bytes]
     mixed: frozenset[bytes]
 
@@ -89,12 +91,14 @@ def merge(repository: Repository, one: str, other: str, *, allow_unrelated: bool
         if not fetch_promised(repository, one, other):
             raise
         outcome = _merge_tree(repository, git, one, other, options)
-    outcome.stages.update(_overlooked(git, one, other, outcome))
-    if not outcome.stages:
+    compared = Compared(repository, one, other, outcome.tree)
+    unmerged = outcome.stages | compared.overlooked(outcome.stages)
+    unmerged |= compared.originals(outcome.mixed, unmerged)
+    if not unmerged:
         return Merged(outcome.tree)
     try:
         with contextlib.closing(NeutralTrees(repository)) as trees:
-            return _resolved(git, trees, one, other, outcome)
+            return _resolved(git, trees, one, other, outcome.tree, unmerged)
     except HelperDied as death:
         raise held_by_helper(repository, str(death)) from None
 
@@ -134,7 +138,7 @@ def _run_merge_tree(git: Git, one: str, other: str, options: tuple[str, ...]) ->
     result = git("merge-tree", "--write-tree", "-z", "--messages", *options, one, other, allow=(0, 1))
     fields = iter(result.stdout.split(b"\0"))
     tree = next(fields).decode()
-    stages: dict[bytes, dict[int, Entry]] = {}
+    stages: dict[bytes, Stages] = {}
     displaced = re.compile(rb"~(?:%s|%s)(?:_\d+)?\Z" % (one.encode(), other.encode()))
     for field in fields:
         if not field:
@@ -199,88 +203,66 @@ def _committed_at(git: Git, commit: str) -> int:
     return int(git.line("show", "-s", "--format=%ct", commit) or "0")  # old importers left it out
 
 
-def _overlooked(git: Git, one: str, other: str, outcome: _Outcome) -> dict[bytes, dict[int, Entry]]:
-    """Give the stages of changes that git has dropped without a word.
-
-    Where one side changed a file that the other renamed, and both have the same new file under the name
-    that the rename gave, git (2.39) has room for one of the two: the change or that file would be nowhere.
-    """
-    tips = {2: one, 3: other}
-    made = {side: differences(git, tip, outcome.tree) for side, tip in tips.items()}
-    agreed = {
-        path: old for path, (old, _) in made[2].items() if old and made[3].get(path, (None,))[0] == old
-    }
-    result = {path: {2: entry, 3: entry} for path, entry in agreed.items()}
-    gone = {side: {path for path, (_, new) in found.items() if new is None} for side, found in made.items()}
-    if (gone[2] | gone[3]) - outcome.stages.keys():
-        bases = git.line("merge-base", "--all", one, other, allow=(0, 1)).split()
-        changes = {side: [differences(git, base, tip) for base in bases] for side, tip in tips.items()}
-        if bases and _added(changes[2][0]) & _added(changes[3][0]):
-            for side, others in ((2, 3), (3, 2)):
-                for path in gone[side]:
-                    old, new = changes[side][0].get(path, (None, None))
-                    everywhere = all(path in found for found in changes[side])
-                    if old and new and everywhere and changes[others][0].get(path) == (old, None):
-                        result[path] = {1: old, side: new}
-    return {path: stages for path, stages in result.items() if path not in outcome.stages}
-
-
-def _added(changes: Mapping[bytes, tuple[Entry | None, Entry | None]]) -> set[tuple[bytes, Entry]]:
-    return {(path, new) for path, (old, new) in changes.items() if old is None and new is not None}
-
-
 # What we make of what git could not
 
 
-def _resolved(git: Git, trees: NeutralTrees, one: str, other: str, outcome: _Outcome) -> Merged:
-    changed = {2: last_changes(git, one, other), 3: last_changes(git, other, one)}
-    tips = {2: _authored_at(git, one), 3: _authored_at(git, other)}
-    unmerged = outcome.stages | _originals(git, one, other, outcome.mixed)
-    occupied = lookup(git, outcome.tree, unmerged)
+def _resolved(
+    git: Git, trees: NeutralTrees, one: str, other: str, tree: str, unmerged: Mapping[bytes, Stages]
+) -> Merged:
+    changed = {ONE: last_changes(git, one, other), OTHER: last_changes(git, other, one)}
+    tips = {ONE: _authored_at(git, one), OTHER: _authored_at(git, other)}
+    occupied = lookup(git, tree, unmerged)
     result: dict[bytes, Entry] = {}
     losers: list[tuple[bytes, Claim]] = []
-    conflicts: dict[bytes, list[bytes]] = {}
-    hosts: dict[bytes, tuple[str, ...]] = {}
     for path, stages in sorted(unmerged.items()):
         claims: dict[int, Claim] = {
             side: Claim(changed[side][path].at if path in changed[side] else tips[side], stages[side])
-            for side in (2, 3)
+            for side in (ONE, OTHER)
             if side in stages
         }
         winner, lost = _judged(claims, stages.get(1), is_directory=occupied.get(path, ("",))[0] == "tree")
         if winner:
             result[path] = _with_rules_of_all(git, path, winner, lost)
-        losers += [(path, claim) for claim in lost if claim.entry.mode != GITLINK]
-        if lost:
-            conflicts[path] = []
-            hosts[path] = both_hosts(change[path] for change in changed.values() if path in change)
-    names = Names(git, outcome.tree, result, losers)
-    for path, claim in losers:
+        losers += [(path, claim) for claim in lost]
+    for path, entry in _in_the_way(trees, tree, unmerged, result, losers).items():
+        result.pop(path, None)
+        at = [change[path].at for change in changed.values() if path in change]
+        losers.append((path, Claim(max(at, default=max(tips.values())), entry)))
+    conflicts: dict[bytes, list[bytes]] = {path: [] for path, _ in losers}
+    kept = [(path, claim) for path, claim in losers if claim.entry.mode != GITLINK]
+    names = Names(git, tree, result, kept)
+    for path, claim in kept:
         copy = names.find(path, claim)
         result[copy] = claim.entry
         conflicts[path].append(copy)
-    gone = dict.fromkeys([*unmerged, *_moved_names(trees, one, other, outcome.tree, unmerged)])
-    tree = build(trees, outcome.tree, {**gone, **result})
+    gone = [*unmerged, *conflicts, *_moved_names(trees, one, other, tree, unmerged)]
+    merged = build(trees, tree, {**dict.fromkeys(gone), **result})
     return Merged(
-        tree, tuple(Conflict(path, tuple(copies), hosts[path]) for path, copies in conflicts.items())
+        merged,
+        tuple(
+            Conflict(
+                path, tuple(copies), both_hosts(side[path] for side in changed.values() if path in side)
+            )
+            for path, copies in conflicts.items()
+        ),
     )
 
 
-def _originals(git: Git, one: str, other: str, paths: frozenset[bytes]) -> dict[bytes, dict[int, Entry]]:
-    """Give the stages of these paths as they are in the commits, not counting renames."""
-    if not paths:
-        return {}
-    bases = git.line("merge-base", "--all", one, other, allow=(0, 1)).split()
-    base = min(bases) if bases else git.line("hash-object", "-t", "tree", "--stdin")
-    changed = {2: differences(git, base, one), 3: differences(git, base, other)}
-    result: dict[bytes, dict[int, Entry]] = {}
-    for path in paths:
-        sides = {side: found[path] for side, found in changed.items() if path in found}
-        stages = {side: new for side, (_, new) in sides.items() if new}
-        old = next((old for old, _ in sides.values() if old), None)
-        if sides:
-            result[path] = stages | ({1: old} if old else {})
-    return result
+def _in_the_way(
+    trees: NeutralTrees,
+    tree: str,
+    unmerged: Collection[bytes],
+    result: Mapping[bytes, Entry],
+    losers: Iterable[tuple[bytes, Claim]],
+) -> dict[bytes, Entry]:
+    """Give what has the name of a directory that we need: neither of the two may be lost."""
+    needed = {above for path in (*result, *(path for path, _ in losers)) for above in parents(path)}
+    found = {}
+    for path in sorted(needed):
+        entry = result[path] if path in result else None if path in unmerged else find(trees, tree, path)
+        if entry is not None and entry.mode != TREE_MODE:
+            found[path] = entry
+    return found
 
 
 def _judged(
