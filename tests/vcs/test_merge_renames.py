@@ -108,6 +108,76 @@ def lines(side: Mapping[str, str | None]) -> set[str]:
     return {line for content in side.values() if content for line in content.splitlines()}
 
 
+def joined(*parts: tuple[str, int]) -> list[str]:
+    """Give numbered lines, so many of each name."""
+    return [f"{name} {number}\n" for name, length in parts for number in range(length)]
+
+
+Q, P, R = joined(("q", 20)), joined(("q", 13), ("p", 10)), joined(("p", 10), ("r", 8))
+RENAMED_ONTO = "".join([*Q[:19], "same\n"])
+"""Like Q, and less like P: git's merge, which looks only at what the other side changed, takes it for P."""
+
+
+@pytest.mark.parametrize("has_own", [True, False])
+@pytest.mark.parametrize("dates", [(EARLY, LATE), (LATE, EARLY)], ids=["other is later", "one is later"])
+def test_a_change_is_kept_though_nobody_can_tell_what_git_took_for_its_new_name(
+    place: Path, repository: Repository, dates: tuple[str, str], has_own: bool
+) -> None:
+    p, q, r = "".join(P), "".join(Q), "".join(R)
+    base = {"p": p, "q": q} | ({} if has_own else {"r": r})
+    one = base | {"p": "precious\n" + "".join(P[1:]), "y": RENAMED_ONTO}
+    one |= {"x": "its own\n"} if has_own else {"r": "".join([*R[:5], "edit\n", *R[6:]])}
+    length = (("q", 3), ("x", 9)) if has_own else (("q", 2),)
+    other = {"y": RENAMED_ONTO, "x": "".join(joined(("p", 10), *length))}
+    root = written(place, base)
+    tips = [written(place, side, root, date=date) for side, date in zip((one, other), dates, strict=True)]
+    found = files(place, both_ways(repository, *tips).tree)
+    assert "precious" in lines(found)
+    assert found["y"] == RENAMED_ONTO
+
+
+ALIKE = {"f": text("y", 2, "same")}
+CROSSED = {
+    "one of the common ancestors has deleted it": (
+        {"p": text("y")},
+        {"p": text("y", 9, "first")},
+        {},
+        {"p": text("y", 5, "precious")} | ALIKE,
+        ALIKE,
+    ),
+    "one of the common ancestors has not what both have": (
+        {"p": text("y")} | ALIKE,
+        {"p": text("y")} | ALIKE,
+        {"p": text("y")},
+        {"p": text("y", 5, "precious")} | ALIKE,
+        ALIKE,
+    ),
+    "git makes a merge of its own of what each side has left alone": (
+        {"p": text("y"), "f": text("y", 2, "f")},
+        {"p": text("y"), "f": text("y", 2, "f")},
+        {"p": text("y")},
+        {"f": text("y", 2, "f")},
+        {"g": text("y", 2, "precious")},
+    ),
+}
+
+
+@pytest.mark.parametrize("flip", range(3))
+@pytest.mark.parametrize("case", CROSSED)
+def test_with_two_common_ancestors_no_change_is_lost(
+    place: Path, repository: Repository, case: str, flip: int
+) -> None:
+    """The ids decide which of the ancestors is the first one."""
+    base, first, second, one, other = CROSSED[case]
+    mark = {"mark": f"{flip}\n"}
+    root = written(place, base)
+    ends = [written(place, first | mark, root), written(place, second, root)]
+    tips = [written(place, one | mark, *ends), written(place, other | mark, *reversed(ends), date=LATE)]
+    found = files(place, both_ways(repository, *tips).tree)
+    assert "precious" in lines(found)
+    assert not any(line.startswith(("<<<<<<<", "=======", ">>>>>>>")) for line in lines(found))
+
+
 def test_of_a_directory_that_was_renamed_no_old_name_comes_back(
     place: Path, repository: Repository
 ) -> None:

@@ -61,7 +61,9 @@ def _note(repository: Repository, new: Set[bytes]) -> None:
 
 def enter(repository: Repository) -> frozenset[bytes]:
     """Let git track those that it would ignore; give their paths. What cannot be done now is left noted."""
-    with noted.alone(repository, SUBJECT):
+    with noted.alone(repository, SUBJECT, wait=False) as alone:
+        if not alone:  # a file is on its way: the next commit takes it
+            return frozenset()
         there = {path for path in noted.read(repository, SUBJECT) if _is_there(repository, path)}
         entered = {path for path in ignored(repository, there) if _is_entered(repository, path)}
         crash_point("forced: entered")

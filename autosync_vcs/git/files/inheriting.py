@@ -49,13 +49,36 @@ def make_stage(top: bytes, place: bytes, paths: Collection[bytes]) -> set[bytes]
     return {*directories}
 
 
-def permissions(replaced: int, new: int) -> int:
-    """Give the permissions of a file in the place of another, of whose modes these two are.
+def take_over(stage: int, name: bytes, mode: int, parent: int, replaced: bytes) -> None:
+    """Give a staged file the permissions of the one, of this mode, that it replaces.
 
     Who may read and write stays; whether it may be executed comes with the new one.
     """
+    staged = os.lstat(name, dir_fd=stage)
+    if not (stat.S_ISREG(staged.st_mode) and stat.S_ISREG(mode)):
+        return
+    allowed = _permissions(mode, staged.st_mode)
+    if stat.S_IMODE(staged.st_mode) == allowed:
+        return
+    group = os.lstat(replaced, dir_fd=parent).st_gid
+    if group != staged.st_gid and not _given_to(stage, name, group):
+        to_any_group = staged.st_mode | ~stat.S_IRWXG  # no more than any new file lets that group
+        allowed = _permissions(mode & to_any_group, staged.st_mode)
+    os.chmod(name, allowed, dir_fd=stage)
+
+
+def _permissions(replaced: int, new: int) -> int:
     readable = replaced & 0o666
     return readable | ((readable & 0o444) >> 2 if new & stat.S_IXUSR else 0)
+
+
+def _given_to(stage: int, name: bytes, group: int) -> bool:
+    """Give a file of ours to a group, if we may."""
+    try:
+        os.chown(name, -1, group, dir_fd=stage)
+    except OSError:
+        return False
+    return True
 
 
 def _legacies(top: bytes, directories: Collection[bytes]) -> dict[bytes, _Legacy]:

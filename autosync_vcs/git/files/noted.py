@@ -17,9 +17,12 @@ def place(repository: Repository, subject: bytes) -> bytes:
     return os.path.join(repository.state_dir, subject + b".json")
 
 
-def alone(repository: Repository, subject: bytes) -> AbstractContextManager[bool]:
-    """Be the only one, of all processes, who reads what is noted and then writes it."""
-    return locked(place(repository, subject) + b".lock")
+def alone(repository: Repository, subject: bytes, *, wait: bool = True) -> AbstractContextManager[bool]:
+    """Be the only one, of all processes, who reads what is noted and then writes it.
+
+    Without ``wait`` give False where somebody else is.
+    """
+    return locked(place(repository, subject) + b".lock", wait=wait)
 
 
 def read(repository: Repository, subject: bytes) -> dict[bytes, str]:

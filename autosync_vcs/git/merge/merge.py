@@ -28,10 +28,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from autosync_vcs.driver import Conflict, Held, HeldKind
-from autosync_vcs.git.merge.compared import ONE, OTHER, Compared, Stages
 from autosync_vcs.git.merge.conflict_names import Claim, Names
 from autosync_vcs.git.merge.last_changes import both_hosts, last_changes
 from autosync_vcs.git.merge.promised import fetch_promised
+from autosync_vcs.git.merge.renames import BASE, ONE, OTHER, Renames, Stages
 from autosync_vcs.git.merge.rules import are_rules, joined, with_defaults
 from autosync_vcs.git.plumbing.entries import FILES, GITLINK, Entry, lookup
 from autosync_vcs.git.plumbing.neutral import neutral, with_promised
@@ -48,6 +48,8 @@ IDENTITY = "autosync"
 ADDRESS = "autosync@localhost"
 MESSAGE = "Merge changes of two hosts\n\nAutosync-Merge: automatic\n"
 
+_SETTINGS = ("core.commitGraph=false",)
+"""Each host may have a commit-graph or not; with one, several common ancestors come in another order."""
 _MIXED = {b"CONFLICT (rename/rename)", b"CONFLICT (rename involved in collision)"}
 """Where git reports these, a stage may hold its own attempt at a merge, with conflict markers: we look at
 the commits instead, without renames. (git 2.39 cannot be told to leave renames alone.)"""
@@ -77,7 +79,7 @@ def merge(repository: Repository, one: str, other: str, *, allow_unrelated: bool
     is none; ``GitFailed``.
     """
     one, other = sorted((one, other))
-    git = with_defaults(neutral(repository), repository)
+    git = with_defaults(neutral(repository).varied(settings=_SETTINGS), repository)
     options = ("--allow-unrelated-histories",) if allow_unrelated else ()
     try:
         outcome = _merge_tree(repository, git, one, other, options)
@@ -91,13 +93,13 @@ def merge(repository: Repository, one: str, other: str, *, allow_unrelated: bool
         if not fetch_promised(repository, one, other):
             raise
         outcome = _merge_tree(repository, git, one, other, options)
-    compared = Compared(repository, one, other, outcome.tree)
-    unmerged = outcome.stages | compared.overlooked(outcome.stages)
-    unmerged |= compared.originals(outcome.mixed, unmerged)
+    renames = Renames(git, one, other, outcome.tree)
+    unmerged = outcome.stages | renames.overlooked(outcome.stages)
     if not unmerged:
         return Merged(outcome.tree)
     try:
         with contextlib.closing(NeutralTrees(repository)) as trees:
+            unmerged |= renames.originals(trees, outcome.mixed, unmerged)
             return _resolved(git, trees, one, other, outcome.tree, unmerged)
     except HelperDied as death:
         raise held_by_helper(repository, str(death)) from None
@@ -220,7 +222,9 @@ def _resolved(
             for side in (ONE, OTHER)
             if side in stages
         }
-        winner, lost = _judged(claims, stages.get(1), is_directory=occupied.get(path, ("",))[0] == "tree")
+        winner, lost = _judged(
+            claims, stages.get(BASE), is_directory=occupied.get(path, ("",))[0] == "tree"
+        )
         if winner:
             result[path] = _with_rules_of_all(git, path, winner, lost)
         losers += [(path, claim) for claim in lost]
@@ -259,7 +263,9 @@ def _in_the_way(
     needed = {above for path in (*result, *(path for path, _ in losers)) for above in parents(path)}
     found = {}
     for path in sorted(needed):
-        entry = result[path] if path in result else None if path in unmerged else find(trees, tree, path)
+        entry = result.get(path)
+        if path not in unmerged:
+            entry = entry or find(trees, tree, path)
         if entry is not None and entry.mode != TREE_MODE:
             found[path] = entry
     return found
@@ -275,7 +281,7 @@ def _judged(
     if is_directory:
         return None, ranked[:1] if len({claim.entry.oid for claim in ranked}) == 1 else ranked
     if len(ranked) == 2 and all(claim.entry.mode in FILES for claim in ranked):
-        mode = _mode(claims[2].entry.mode, claims[3].entry.mode, base)
+        mode = _mode(claims[ONE].entry.mode, claims[OTHER].entry.mode, base)
         ranked = [Claim(claim.changed_at, Entry(mode, claim.entry.oid)) for claim in ranked]
     return ranked[0].entry, [claim for claim in ranked[1:] if claim.entry != ranked[0].entry]
 

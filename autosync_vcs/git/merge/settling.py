@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import stat
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -25,7 +24,7 @@ from autosync_common.errors import TemporaryError, UserError
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind, Kept
 from autosync_vcs.git.files import checkout, ignored_copies
-from autosync_vcs.git.files.inheriting import permissions
+from autosync_vcs.git.files.inheriting import take_over
 from autosync_vcs.git.files.look import DIRECTORY, UNKNOWN, look_below
 from autosync_vcs.git.files.places import Places, make
 from autosync_vcs.git.files.swap import directory, move
@@ -75,9 +74,8 @@ def settle(
     files was saved and is not committed yet.
     """
     with only_one(repository):
-        left = _finish(repository)
-        if left:
-            raise twice_saved(left)
+        for kept in _finish(repository):
+            raise TemporaryError("", f"{kept}; {os.fsdecode(name)} was not settled yet", "try it again")
         path, chosen = _chosen(repository, name, keep, listed)
         there = _committed(repository, [*chosen, *([path] if keep == "other" else ())])
         for copy in chosen:
@@ -172,11 +170,12 @@ def _settle(
         try:
             make(repository, os.path.join(place, b"old"))
             if keep == "other":
-                note = replace(note, staged=_staged(repository, note, there[copy].entry))
+                note = replace(note, staged=_staged(repository, parent, note, there[copy].entry))
                 note.write(repository)
                 crash_point("settling: staged")
             moves = Moves(repository, parent, note)
-            with ignored_copies.noting(repository, path) if keep == "other" else nullcontext():
+            is_new = keep == "other" and file is None
+            with ignored_copies.noting(repository, path) if is_new else nullcontext():
                 moves.carry_out()
         except BaseException:
             moves.undo()  # where that fails the note stays, and the next start goes on
@@ -202,7 +201,7 @@ def _renamed(repository: Repository, parent: int, copy: bytes) -> bytes:
     raise AssertionError  # there is always another number
 
 
-def _staged(repository: Repository, note: Note, entry: Entry) -> Seen:
+def _staged(repository: Repository, parent: int, note: Note, entry: Entry) -> Seen:
     """Write the copy as it is checked out under the file's name, which may have other attributes.
 
     Raises ``Held`` where there is no room, or a filter fails.
@@ -211,9 +210,10 @@ def _staged(repository: Repository, note: Note, entry: Entry) -> Seen:
     attributes = checkout.attributes_of(repository, head(repository).id or "", [note.path])
     stage = os.path.join(note.place, b"new")
     checkout.write_files(repository, stage, {note.path: entry}, attributes)
-    like, written = (note.file or note.other).look.mode, os.lstat(note.new).st_mode
-    if stat.S_ISREG(like) and stat.S_ISREG(written):
-        os.chmod(note.new, permissions(like, written))
+    like, of = (note.file, note.path) if note.file else (note.other, note.copy)
+    with directory(os.path.dirname(note.new), b"") as there:
+        name = os.path.basename(note.new)
+        take_over(there, name, like.look.mode, parent, os.path.basename(of))
     checkout.sync(stage, [note.path])
     local = look_below(stage, note.path, repository.object_format)
     if local is None or local.raw == UNKNOWN:

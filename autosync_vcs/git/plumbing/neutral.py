@@ -15,7 +15,6 @@ from autosync_vcs.git.plumbing.process import Git
 from autosync_vcs.git.plumbing.repository import Repository
 
 _SETTINGS = (
-    "core.commitGraph=false",  # of several merge bases, the order depends on whether there is one
     "core.attributesFile=/dev/null",
     "core.excludesFile=/dev/null",
     "diff.renameLimit=1000",

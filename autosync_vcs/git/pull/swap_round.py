@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Held, HeldKind, Kept
 from autosync_vcs.git.files.checkout import disk_full
-from autosync_vcs.git.files.inheriting import permissions
+from autosync_vcs.git.files.inheriting import take_over
 from autosync_vcs.git.files.kept import IN_THE_WAY, SAVED_TWICE, keep
 from autosync_vcs.git.files.last_directory import LastDirectory
 from autosync_vcs.git.files.look import DIRECTORY, OTHER, UNKNOWN, Local, Signature, look, looks_like
@@ -149,7 +148,7 @@ class SwapRound:
 
     def _exchanged(self, step: Step, parent: int, name: bytes, local: Local) -> bool:
         stage = self._stage(step, b"new")
-        self._keep_permissions(stage, parent, name, local)
+        take_over(stage, name, local.signature.mode, parent, name)
         exchange(stage, name, parent, name)
         crash_point("apply: exchanged, not judged")
         if self._came_out_as_it_may(step, stage, name, local):
@@ -254,29 +253,6 @@ class SwapRound:
     def _file(self, step: Step, part: bytes) -> bytes:
         """Give the absolute path of what is staged or taken out."""
         return self._ready.stage(step, part) + b"/" + step.path
-
-    def _keep_permissions(self, stage: int, parent: int, name: bytes, local: Local) -> None:
-        """Let a file that only its owner, or its group, may read stay so."""
-        staged = os.lstat(name, dir_fd=stage)
-        if not (stat.S_ISREG(staged.st_mode) and stat.S_ISREG(local.signature.mode)):
-            return
-        allowed = permissions(local.signature.mode, staged.st_mode)
-        if stat.S_IMODE(staged.st_mode) == allowed:
-            return
-        group = os.lstat(name, dir_fd=parent).st_gid
-        if group != staged.st_gid and not _given_to(stage, name, group):
-            to_any_group = staged.st_mode | ~stat.S_IRWXG  # no more than any new file lets that group
-            allowed = permissions(local.signature.mode & to_any_group, staged.st_mode)
-        os.chmod(name, allowed, dir_fd=stage)
-
-
-def _given_to(stage: int, name: bytes, group: int) -> bool:
-    """Give a file of ours to a group, if we may."""
-    try:
-        os.chown(name, -1, group, dir_fd=stage)
-    except OSError:
-        return False
-    return True
 
 
 def remove_empty_directories(repository: Repository, path: bytes) -> None:
