@@ -52,7 +52,7 @@ def applied(repository: Repository, place: Path, new: str) -> Applied:
     result = apply(repository, head(place), new)
     assert head(place) == new
     left = {*os.listdir(place / ".git" / "autosync")}
-    assert {"neutral.git"} <= left <= {"neutral.git", "kept", "forced.json"}
+    assert {"neutral.git"} <= left <= {"neutral.git", "kept", "forced.json", "forced.json.lock"}
     assert not (place / ".git" / "index.lock").exists()
     return result
 
