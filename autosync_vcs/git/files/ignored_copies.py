@@ -43,8 +43,7 @@ def noting(repository: Repository, path: bytes) -> Iterator[None]:
         yield
         return
     with noted.alone(repository, SUBJECT):
-        before = noted.read(repository, SUBJECT)
-        _note(repository, {path})
+        before = _note(repository, {path})
         try:
             yield
         except BaseException:
@@ -52,11 +51,13 @@ def noting(repository: Repository, path: bytes) -> Iterator[None]:
             raise
 
 
-def _note(repository: Repository, new: Set[bytes]) -> None:
-    known = noted.read(repository, SUBJECT).keys()
-    if new - known:
-        noted.write(repository, SUBJECT, dict.fromkeys(known | new, ""))
+def _note(repository: Repository, new: Set[bytes]) -> dict[bytes, str]:
+    """Give what was noted before."""
+    known = noted.read(repository, SUBJECT)
+    if new - known.keys():
+        noted.write(repository, SUBJECT, known | dict.fromkeys(new, ""))
         crash_point("forced: noted")
+    return known
 
 
 def enter(repository: Repository) -> frozenset[bytes]:

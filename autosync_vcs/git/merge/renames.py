@@ -62,8 +62,8 @@ class Renames:
     ) -> dict[bytes, Stages]:
         """Give the changes that git's tree may lack, where it is not taken for the discarded paths."""
         result: dict[bytes, Stages] = {}
+        left_out = unmerged.keys() | discarded
         for side, opposite in ((ONE, OTHER), (OTHER, ONE)):
-            left_out = unmerged.keys() | discarded
             gone = {
                 path: entry
                 for path, (entry, made) in self._made[side].items()

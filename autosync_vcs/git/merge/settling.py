@@ -74,8 +74,9 @@ def settle(
     files was saved and is not committed yet.
     """
     with only_one(repository):
-        for kept in _finish(repository):
-            raise TemporaryError("", f"{kept}; {os.fsdecode(name)} was not settled yet", "try it again")
+        left = "; ".join(map(str, _finish(repository)))
+        if left:
+            raise TemporaryError("", f"{left}; {os.fsdecode(name)} was not settled yet", "try it again")
         path, chosen = _chosen(repository, name, keep, listed)
         there = _committed(repository, [*chosen, *([path] if keep == "other" else ())])
         for copy in chosen:
