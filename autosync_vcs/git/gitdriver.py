@@ -71,6 +71,7 @@ class GitDriver:
         self._config = config
         self._host = host
         self._ignored = Ignored(config.ignorepath, editor_files=config.ignore_editor_files)
+        self._sharing = Sharing(self.repository, config.branch)
         self._snapshots = Snapshots(
             self.repository,
             host=host,
@@ -78,8 +79,8 @@ class GitDriver:
             message_command=config.commitmessagecmd,
             run_hooks=config.runhooks,
             sign=config.sign,
+            check=self._sharing.check,
         )
-        self._sharing = Sharing(self.repository, config.branch)
         self._reader = Reader(self.repository)
         self._applying = Apply(self.repository, self._reader, self._host, self._snapshots.knows_plain)
         self._upkeep = Upkeep(self.repository)

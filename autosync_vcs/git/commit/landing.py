@@ -7,7 +7,8 @@ index.lock, everything that this was based on is looked at again, the branch is 
 and the index beside becomes the index. Until then branch and index agree with each other, as they were.
 
 Where somebody else moved the branch in that time, these commits are forgotten (they are not if they were
-pushed: they come back as those of another host do), and what was saved is in the files still.
+pushed: they come back as those of another host do), and what was saved is in the files still. Where they
+cannot land now, as while another git has the lock, they wait: what may be pushed already is not made twice.
 """
 
 from __future__ import annotations
@@ -87,10 +88,13 @@ class Landing:
     def head(self) -> Head:
         """Give HEAD as it will be. Raises ``Held`` where nothing can be committed on it."""
         with self.steady:
-            now = self._check()
-            if self._made and (now.ref, now.id) == (self._ref, self._made[0].old):
-                return Head(now.ref, self._made[-1].new)
-            return now
+            return self._as_it_will_be()
+
+    def _as_it_will_be(self) -> Head:
+        now = self._check()
+        if self._made and (now.ref, now.id) == (self._ref, self._made[0].old):
+            return Head(now.ref, self._made[-1].new)
+        return now
 
     @property
     def is_empty(self) -> bool:
@@ -103,34 +107,54 @@ class Landing:
     @property
     def can_wait(self) -> bool:
         """Whether a commit may be given away before it lands: nobody else seems to work on the index."""
-        return not self._is_troubled and not os.path.lexists(
-            os.path.join(self._repository.git_dir, b"index.lock")
-        )
+        return not self._is_troubled and not self._is_locked()
 
-    def add(self, ref: str, made: Made, base: Seen) -> None:
-        """Take a commit, made upon the last one, or upon the branch; ``base`` is the index it knows of."""
+    def add(self, at: Head, made: Made, base: Seen) -> bool:
+        """Take a commit that was made upon ``at``; ``base`` is the index it knows of.
+
+        False where either is another by now: while the files were read another git may have been half
+        through with a switch of branches, and files that it took away would have been committed as
+        deleted. Waits for one that is at work. Raises ``Held`` where that takes too long.
+        """
+        if self._is_locked():
+            with IndexLock(self._repository, wait_s=self._wait_s):
+                pass  # whoever had it is done
         with self.steady:
+            if self._is_locked() or self._as_it_will_be() != at or not self._is_index(base):
+                return False
             if not self._made:
-                self._ref, self._base = ref, base
+                assert at.ref is not None
+                self._ref, self._base = at.ref, base
             self._made.append(made)
             self._note()
+            return True
+
+    def _is_locked(self) -> bool:
+        return os.path.lexists(os.path.join(self._repository.git_dir, b"index.lock"))
+
+    def _is_index(self, base: Seen) -> bool:
+        now = index.identity(index.index_path(self._repository))
+        return now is not None and now[:3] == base
 
     def land(self) -> bool:
         """Let branch and index follow.
 
         False where commits are forgotten, because somebody else moved the branch or the index all the time.
-        Raises ``Held`` where it cannot be done now; then, too, they are forgotten.
+        Raises ``Held`` where it cannot be done now: they wait for the next call.
         """
         with self._one_at_a_time:
-            landed = False
+            self._is_troubled, landed, waits = True, False, False
             try:
                 landed = self._landed()
+                self._is_troubled = not landed
+            except Held:
+                waits = True
+                raise
             except GitFailed:
                 if self._is_whole():
                     raise
             finally:
-                self._is_troubled = not landed
-                if not landed:
+                if not (landed or waits):
                     self._forget()
             return landed
 

@@ -57,15 +57,18 @@ class Snapshots:
         message_command: str | None = None,
         run_hooks: bool = False,
         sign: bool | None = None,
+        check: Callable[[Head], object] = lambda head: None,
         lock_wait_s: float = LOCK_WAIT_S,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """``message_command`` is a shell command that writes messages; ``now`` gives monotonic seconds.
 
         With ``run_hooks`` the user's pre-commit, commit-msg and post-commit are run. ``sign`` tells whether
-        commits are signed, None as git is configured.
+        commits are signed, None as git is configured. ``check`` raises ``Held`` where nothing is to be
+        committed on that branch.
         """
         self._repository = repository
+        self._check = check
         self._lock_wait_s = lock_wait_s
         self._quarantine = Quarantine(now)
         self._objects = Objects(repository)
@@ -207,20 +210,28 @@ class Snapshots:
             return self._staged(selection, settle_s)
         at, draft = quick
         if not draft.differences:
-            return self._result(selection, draft)
+            return self._result(selection, draft) if self._has_followed(land) else None
         assert draft.tree is not None
         assert draft.lands is not None
-        assert at.ref is not None
         assert at.id is not None
         revision, changes, message = self._made(draft, draft.tree, at)
-        self._quick.made(revision)
         lands = draft.lands
-        self._landing.add(at.ref, Made(at.id, revision, lands.paths, lands.trees), lands.base)
+        if not self._landing.add(at, Made(at.id, revision, lands.paths, lands.trees), lands.base):
+            return None
+        self._quick.made(revision)
         self._guard.note(draft.loss)
         crash_point("commit: given away")
-        if (land or not self._landing.can_wait) and not self._landing.land():
-            return None
+        try:
+            if not self._has_followed(land):
+                return None
+        except Held:
+            if land:
+                raise  # else it is given away, and lands when it can
         return self._result(selection, draft, revision, changes, message)
+
+    def _has_followed(self, land: bool) -> bool:
+        """Land what was given away, unless that can wait; False where it is forgotten instead."""
+        return (not land and self._landing.can_wait) or self._landing.land()
 
     def _quick_draft(self, selection: Selection) -> tuple[Head, Draft] | None:
         """Draft without a look at the index; None where that must be."""
@@ -279,7 +290,9 @@ class Snapshots:
         hindrance = operation_in_progress(self._repository) or pruning(self._repository)
         if hindrance is not None:
             raise hindrance
-        return head(self._repository)
+        now = head(self._repository)
+        self._check(now)
+        return now
 
     def _tree(self, draft: Draft, prepared: Prepared, at: Head) -> str:
         if draft.everything:

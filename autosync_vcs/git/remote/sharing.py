@@ -14,7 +14,7 @@ import shlex
 
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.plumbing.process import Git
-from autosync_vcs.git.plumbing.repository import Repository, head, resolve
+from autosync_vcs.git.plumbing.repository import Head, Repository, head, resolve
 from autosync_vcs.git.plumbing.whole_file import Lasts, write_whole
 from autosync_vcs.git.plumbing.words import plain
 from autosync_vcs.git.remote.remote import Remote
@@ -60,13 +60,17 @@ class Sharing:
     def check_branch(self) -> str | None:
         """Give the commit that HEAD is at. Raises ``Held`` where another branch is checked out."""
         now = head(self._repository)
+        self.check(now)
+        return now.id
+
+    def check(self, now: Head) -> None:
+        """Raise ``Held`` where HEAD is at another branch."""
         if now.branch is not None and now.branch != self.branch:
             raise Held(
                 HeldKind.BRANCH,
                 f"branch {now.branch} is checked out, {self.branch} is synced; nothing is committed",
                 f"git switch {self.branch}, or `branch = {now.branch}` in the configuration",
             )
-        return now.id
 
     @property
     def is_shared(self) -> bool:
