@@ -213,6 +213,20 @@ def test_a_hook_of_the_hub_that_refuses_is_quoted(tmp_path: Path) -> None:
     assert held.value.remedy == "these words are the hub's, see its settings"
 
 
+@pytest.mark.parametrize("name", ["pre-push", "pre-receive"])
+def test_a_hook_may_look_for_files_by_a_pattern(tmp_path: Path, name: str) -> None:
+    hub, one, _ = make_pair(tmp_path, {"a": "one\n"})
+    looked = (
+        "git log -1 --format= --name-only $new -- '*.exe' | grep -q . && { echo no programs >&2; exit 1; }"
+    )
+    first = "read ref new rest" if name == "pre-push" else "read old new rest"
+    install_hook(one / ".git" if name == "pre-push" else hub, name, f"{first}; {looked}; exit 0")
+    revision = commit(one, {"evil.exe": "MZ"})
+    with pytest.raises(Held) as held:
+        remote_of(one).push(revision)
+    assert "no programs" in held.value.reason
+
+
 def test_a_protected_branch_is_held_with_the_hubs_words(tmp_path: Path) -> None:
     hub, one, _ = make_pair(tmp_path)
     install_hook(hub, "update", "exit 1")

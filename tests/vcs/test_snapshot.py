@@ -159,6 +159,13 @@ def test_a_hook_that_refuses_holds_the_commit_with_its_words(place: Path, paths:
     assert "no secrets please" in held.value.reason
 
 
+def test_a_hook_may_look_for_files_by_a_pattern(place: Path, paths: Paths) -> None:
+    hook(place, "pre-commit", "! git diff --cached --name-only -- '*.txt' | grep .")
+    write(place, {"a.txt": "more\n"})
+    with pytest.raises(Held):
+        snapshots_of(place, run_hooks=True).commit(paths("a.txt"))
+
+
 def test_a_hook_that_says_much_does_not_fill_the_memory(place: Path) -> None:
     hook(place, "pre-commit", "head -c 50000000 /dev/zero | tr '\\0' x >&2; echo; echo no >&2; exit 1")
     write(place, {"a.txt": "more\n"})

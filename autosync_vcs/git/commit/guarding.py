@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from autosync_vcs.git.commit.judging import Judged, Loss
 from autosync_vcs.git.commit.quarantine import Look
 from autosync_vcs.git.commit.scan import Answer, Found
+from autosync_vcs.git.plumbing.paths import literal
 from autosync_vcs.git.plumbing.process import Git
 from autosync_vcs.git.plumbing.repository import Repository
 
@@ -76,7 +77,7 @@ class Guard:
         if gone <= 0 or gone + lately <= DELETIONS_AT_ONCE:
             return False
         prefix = self._repository.prefix
-        part = os.fsdecode(prefix.rstrip(b"/") or b".")
+        part = os.fsdecode(literal(prefix.rstrip(b"/") or b"."))
         files = git("ls-files", "-z", "--", part).stdout.count(b"\0") + lately
         if gone + lately <= files * DELETED_SHARE:
             return False

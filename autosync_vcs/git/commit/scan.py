@@ -8,7 +8,7 @@ import stat
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from autosync_vcs.git.plumbing.paths import parents
+from autosync_vcs.git.plumbing.paths import literal, parents
 from autosync_vcs.git.plumbing.process import Git
 from autosync_vcs.git.plumbing.repository import Repository
 
@@ -63,7 +63,7 @@ class Selection:
             paths = sorted(self.paths)
         if len(paths) > ARGUMENTS or sum(map(len, paths)) > ARGUMENT_BYTES:
             return ()
-        return tuple(os.fsdecode(path) for path in paths)
+        return tuple(os.fsdecode(literal(path)) for path in paths)
 
 
 def differences(git: Git, selection: Selection) -> Answer:

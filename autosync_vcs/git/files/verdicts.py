@@ -134,7 +134,6 @@ def ignored_by(repository: Repository, rules: Mapping[bytes, Entry], paths: list
 
 
 def _ignored(git: Git, paths: Iterable[bytes]) -> set[bytes]:
-    git = git.varied(environment={"GIT_LITERAL_PATHSPECS": "0"})  # which check-ignore refuses
     question = b"".join(b"./" + path + b"\0" for path in paths)
     answer = git("check-ignore", "-z", "--stdin", "--no-index", input=question, allow=(0, 1)).stdout
     return {path.removeprefix(b"./") for path in answer.split(b"\0")[:-1]}

@@ -14,8 +14,7 @@ class Copies:
     """The names of conflict copies that are tracked; what changes is told by ``follow``."""
 
     def __init__(self, repository: Repository) -> None:
-        git = repository.git().varied(environment={"GIT_LITERAL_PATHSPECS": "0"})
-        listed = git("ls-files", "-z", "--", ":(top)*.conflict-*").stdout.split(b"\0")
+        listed = repository.git()("ls-files", "-z", "--", ":(top)*.conflict-*").stdout.split(b"\0")
         self._names = {name for name in listed if original_name(name) is not None}
 
     def __len__(self) -> int:

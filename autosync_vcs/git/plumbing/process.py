@@ -1,7 +1,7 @@
 """Runs git: a clean environment, no prompts, a deadline, captured output, errors as data.
 
 The only file of the driver that starts git. Arguments are tuples; lists of files travel NUL-terminated on
-stdin wherever git takes them there, and pathspecs are literal.
+stdin wherever git takes them there. What hooks and filters would be given as well is left as git has it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _KEPT = ("HOME", "PATH", "USER", "LOGNAME", "TMPDIR", "SSH_AUTH_SOCK", "SSH_AGEN
          "http_proxy", "https_proxy", "all_proxy", "no_proxy",
          "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR",
          "GIT_SSL_CAINFO", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM",
-         "GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSH_VARIANT", "GIT_EXEC_PATH")  # fmt: skip
+         "KRB5CCNAME", "GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSH_VARIANT", "GIT_EXEC_PATH")  # fmt: skip
 
 _SETTINGS = (
     "core.quotePath=false",
@@ -188,7 +188,6 @@ class Git:
             "GIT_EDITOR": "true",
             "GIT_SEQUENCE_EDITOR": "true",
             "GIT_MERGE_AUTOEDIT": "no",
-            "GIT_LITERAL_PATHSPECS": "1",
             "GIT_OPTIONAL_LOCKS": "0",
         }
         return kept | fixed | self._environment

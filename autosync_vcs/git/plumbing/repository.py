@@ -185,10 +185,7 @@ def _path(git: Git, *question: str) -> bytes:
 
 
 def _is_ignored(git: Git) -> bool:
-    plain = git.varied(
-        environment={"GIT_LITERAL_PATHSPECS": "0"}
-    )  # check-ignore refuses to take literal ones
-    if plain("check-ignore", "-q", ".", allow=(0, 1)).status == 1:
+    if git("check-ignore", "-q", ".", allow=(0, 1)).status == 1:
         return False
     return not git("ls-files", "-z", "--", ".").stdout
 

@@ -14,6 +14,7 @@ import sys
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.files.places import Places
 from autosync_vcs.git.files.swap import reached
+from autosync_vcs.git.plumbing.paths import literal
 from autosync_vcs.git.plumbing.repository import Repository
 
 _GET_FLAGS = 0x80006601 | struct.calcsize("l") << 16
@@ -77,7 +78,7 @@ class Obstacles:
 
     def _tracks(self, directory: bytes) -> bool:
         """Tell whether anything below a directory is ours already, so that it is none to git."""
-        listed = self._repository.git()("ls-files", "-z", "--", os.fsdecode(directory)).stdout
+        listed = self._repository.git()("ls-files", "-z", "--", os.fsdecode(literal(directory))).stdout
         return any(path != directory for path in listed.split(b"\0")[:-1])
 
     def _check_flags(self, path: bytes) -> None:
