@@ -186,6 +186,14 @@ def test_a_branch_that_is_switched_meanwhile_gets_nothing(place: Path, snapshots
     assert git(place, "status", "--porcelain") == " M a.txt"
 
 
+def test_a_file_that_is_meanwhile_intended_to_be_added_is_added(place: Path, snapshots: Snapshots) -> None:
+    given = save(place, snapshots, "new.txt", "new\n")
+    git(place, "add", "-N", "new.txt")
+    assert snapshots.land()
+    assert head(place) == given
+    assert is_clean(place)
+
+
 def test_nothing_lands_in_the_middle_of_a_merge(place: Path, snapshots: Snapshots) -> None:
     save(place, snapshots, "a.txt", "two\n")
     (place / ".git" / "MERGE_HEAD").write_text(head(place) + "\n")

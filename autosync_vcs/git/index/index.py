@@ -253,7 +253,12 @@ def tags(git: Git) -> Mapping[bytes, str]:
     return found
 
 
-def staged_names(git: Git, base: str) -> list[bytes]:
-    """Name what the index has otherwise than a commit or tree, submodules that are to be ignored too."""
-    options = ("--name-only", "-z", "--no-renames", "--ignore-submodules=none")
+def staged_names(git: Git, base: str, *, intended: bool = True) -> list[bytes]:
+    """Name what the index has otherwise than a commit or tree, submodules that are to be ignored too.
+
+    Files that are only intended to be added (``git add -N``) count if ``intended``.
+    """
+    options = ["--name-only", "-z", "--no-renames", "--ignore-submodules=none"]
+    if not intended:
+        options.append("--ita-invisible-in-index")
     return git("diff-index", "--cached", *options, base).stdout.split(b"\0")[:-1]

@@ -145,7 +145,7 @@ def _unstaged(repository: Repository, old: str | None, new: str) -> list[Step]:
     """Give what differs in NEW, where the index says what OLD does."""
     git = repository.git()
     before = old or git.line("hash-object", "-t", "tree", "--stdin")
-    staged = frozenset(staged_names(git, before))
+    staged = frozenset(staged_names(git, before, intended=False))
     found = differences(git, before, new).items()
     return [Step(path, was, will) for path, (was, will) in found if path not in staged]
 
