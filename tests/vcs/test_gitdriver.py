@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -521,6 +522,42 @@ def test_a_full_hub_holds_pushes_until_there_is_room(opened: Open, tmp_path: Pat
         assert driver.push() == head(hub, "main")
     finally:
         subprocess.run(("umount", "-l", str(disk)), check=True)
+
+
+def test_a_disk_that_is_unplugged_and_comes_back_with_another_number_is_gone_on_with(
+    opened: Open, tmp_path: Path
+) -> None:
+    disk, image = tmp_path / "disk", tmp_path / "image"
+    disk.mkdir()
+    mount = ("mount", "-t", "tmpfs", "none", str(disk))
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        work = make_repository(disk / "work", {"a": "1\n"})
+        driver = opened(work)
+        write(work, {"a": "2\n"})
+        assert driver.commit([b"a"]).revision == head(work)
+        shutil.copytree(disk, image, symlinks=True)
+    finally:
+        subprocess.run(("umount", "-l", str(disk)), check=True)
+    with pytest.raises(Held) as held:
+        driver.commit(None)
+    assert held.value.kind is HeldKind.ROOT
+    subprocess.run(mount, check=True)
+    try:
+        shutil.copytree(image, disk, symlinks=True, dirs_exist_ok=True)
+        write(work, {"a": "3\n"})
+        assert eventually(lambda: _committed(driver)) == head(work)
+        assert git(work, "show", "HEAD:a") == "3"
+    finally:
+        driver.close()
+        subprocess.run(("umount", "-l", str(disk)), check=True)
+
+
+def _committed(driver: GitDriver) -> str | None:
+    with suppress(Held):
+        return driver.commit(None).revision
+    return None
 
 
 # Commits that are pushed before the branch says so

@@ -264,6 +264,16 @@ def test_the_configuration_decides_about_signing_before_git_does(tmp_path: Path)
     signed.close()
 
 
+def test_who_commits_is_asked_again_when_the_configuration_was_changed(place: Path) -> None:
+    snapshots = snapshots_of(place)
+    write(place, {"a.txt": "one more\n"})
+    snapshots.commit([b"a.txt"])
+    git(place, "config", "user.email", "new@example.net")
+    write(place, {"a.txt": "two more\n"})
+    snapshots.commit([b"a.txt"])
+    assert git(place, "log", "-1", "--format=%ae") == "new@example.net"
+
+
 # Only what was asked for
 
 

@@ -90,7 +90,7 @@ class Snapshots:
             self._landing.steady,
         )
         self._authorship = Authorship(repository, self._objects, host, message_command, self._hooks, sign)
-        self._device = _device(repository)
+        self._device = _device(_root(repository))
         self._told: set[str] = set()
 
     def recover(self) -> bool:
@@ -238,6 +238,7 @@ class Snapshots:
         at = self._landing.head()
         if self._objects.refresh():
             self._quick.forget()
+            self._authorship.forget()
             self._quarantine.hurry()
         if selection.paths is None or self._hooks is not None or not self._landing.ends_at(at):
             return None
@@ -281,18 +282,24 @@ class Snapshots:
 
     def _checked_head(self) -> Head:
         """Give HEAD, where a commit may be put on it now. Raises ``Held``."""
-        if self._device != _device(self._repository):
-            raise Held(
-                HeldKind.ROOT,
-                f"{os.fsdecode(_root(self._repository))} is gone, or another file system is mounted there",
-                "mount it again, or stop syncing it",
-            )
+        root = _root(self._repository)
+        device = _device(root)
+        if device != self._device:
+            if not self._has_come_back():
+                reason = f"{os.fsdecode(root)} is gone, or another file system is mounted there"
+                raise Held(HeldKind.ROOT, reason, "mount it again, or stop syncing it")
+            self._device = device
         hindrance = operation_in_progress(self._repository) or pruning(self._repository)
         if hindrance is not None:
             raise hindrance
         now = head(self._repository)
         self._check(now)
         return now
+
+    def _has_come_back(self) -> bool:
+        """Tell whether it is a disk with its repository, which may have another number than before."""
+        git_dir = self._repository.git_dir
+        return git_dir.startswith(os.path.join(_root(self._repository), b"")) and os.path.isdir(git_dir)
 
     def _tree(self, draft: Draft, prepared: Prepared, at: Head) -> str:
         if draft.everything:
@@ -346,9 +353,9 @@ def _root(repository: Repository) -> bytes:
     return os.path.join(repository.top, repository.prefix)
 
 
-def _device(repository: Repository) -> int | None:
+def _device(path: bytes) -> int | None:
     with contextlib.suppress(OSError):
-        return os.lstat(_root(repository)).st_dev
+        return os.lstat(path).st_dev
     return None
 
 
