@@ -53,6 +53,21 @@ def tell(snapshots: Snapshots, paths: Iterable[str]) -> Committed:
     return snapshots.commit([os.fsencode(path) for path in paths])
 
 
+def try_again(snapshots: Snapshots, done: Committed) -> Committed:
+    """Do as the engine does with what could not be taken."""
+    return snapshots.commit([one.path for one in done.quarantined])
+
+
+def restarted(place: Path, clock: Clock) -> Snapshots:
+    snapshots = Snapshots(discover(str(place)), host="laptop", lock_wait_s=0.2, now=clock)
+    snapshots.recover()
+    return snapshots
+
+
+def empty_ones(place: Path) -> list[str]:
+    return [name for name, entry in tree(place).items() if "e69de29" in entry]
+
+
 def delete(snapshots: Snapshots, place: Path, first: int, number: int = BATCH) -> Committed:
     write(place, dict.fromkeys(names(first, number)))
     return tell(snapshots, names(first, number))
@@ -74,8 +89,7 @@ def test_files_that_become_empty_one_after_the_other_are_held_from_the_sixth(
     for name in names(0, 8):
         write(place, {name: ""})
         tell(snapshots, [name])
-    empty = [name for name, entry in tree(place).items() if "e69de29" in entry]
-    assert empty == names(0, 5)
+    assert empty_ones(place) == names(0, 5)
     assert snapshots.commit(None).revision is None
 
 
@@ -149,3 +163,122 @@ def test_files_created_before_make_up_for_nothing(place: Path, snapshots: Snapsh
     tell(snapshots, [f"new/{number}" for number in range(40)])
     delete(snapshots, place, 0)
     assert delete(snapshots, place, BATCH).quarantined
+
+
+# What is held, and then
+
+
+def test_deletions_that_are_tried_again_are_still_held_and_told(place: Path, snapshots: Snapshots) -> None:
+    told = delete(snapshots, place, 0, 80)
+    for _ in range(3):
+        told = try_again(snapshots, told)
+        assert "80 of 200 files deleted at once" in told.quarantined[0].reason
+    assert len(tree(place)) == FILES
+
+
+def test_emptied_files_that_are_tried_again_are_still_held_and_told(
+    place: Path, snapshots: Snapshots
+) -> None:
+    write(place, dict.fromkeys(names(0, 8), ""))
+    told = tell(snapshots, names(0, 8))
+    for _ in range(3):
+        told = try_again(snapshots, told)
+        assert "8 files that became empty" in told.quarantined[0].reason
+    assert not empty_ones(place)
+
+
+def test_more_is_deleted_while_deletions_are_held_and_is_held_too(
+    place: Path, snapshots: Snapshots, clock: Clock
+) -> None:
+    delete(snapshots, place, 0, 60)
+    for first in (60, 61, 62):
+        told = delete(snapshots, place, first, 1)
+        assert told.revision is None
+        assert "60 of 200 files deleted at once" in told.quarantined[0].reason
+        clock.now += 2 * AT_ONCE_S
+    told = try_again(snapshots, delete(snapshots, place, 63, BATCH))
+    assert "103 of 200 files deleted at once" in told.quarantined[0].reason
+    assert len(tree(place)) == FILES
+
+
+def test_one_more_file_becomes_empty_while_others_are_held_and_is_held_too(
+    place: Path, snapshots: Snapshots
+) -> None:
+    write(place, dict.fromkeys(names(0, 8), ""))
+    tell(snapshots, names(0, 8))
+    write(place, {"f100": "", "f101": "more\n"})
+    told = tell(snapshots, ["f100", "f101"])
+    assert [change.path for change in told.changes] == ["f101"]
+    assert "9 files that became empty" in try_again(snapshots, told).quarantined[0].reason
+    assert not empty_ones(place)
+
+
+def test_a_held_file_that_is_filled_again_is_committed_and_the_others_stay_held(
+    place: Path, snapshots: Snapshots
+) -> None:
+    write(place, dict.fromkeys(names(0, 8), ""))
+    tell(snapshots, names(0, 8))
+    write(place, {"f0": "again\n"})
+    told = tell(snapshots, ["f0"])
+    assert [change.path for change in told.changes] == ["f0"]
+    assert "7 files that became empty" in told.quarantined[0].reason
+    assert not empty_ones(place)
+
+
+def test_files_are_moved_while_deletions_are_held(place: Path, snapshots: Snapshots) -> None:
+    delete(snapshots, place, 0, 60)
+    (place / "f100").rename(place / "moved")
+    told = tell(snapshots, ["f100", "moved"])
+    assert told.revision is not None
+    assert told.quarantined
+    assert len(tree(place)) == FILES
+
+
+def test_files_become_empty_one_by_one_in_the_days_while_deletions_are_held(
+    place: Path, snapshots: Snapshots, clock: Clock
+) -> None:
+    delete(snapshots, place, 0, 60)
+    for name in names(100, 8):
+        write(place, {name: ""})
+        assert len(tell(snapshots, [name]).changes) == 1
+        clock.now += 2 * AT_ONCE_S
+
+
+def test_a_restart_lets_nothing_go_that_is_held(place: Path, snapshots: Snapshots, clock: Clock) -> None:
+    delete(snapshots, place, 0)
+    delete(snapshots, place, BATCH)
+    for _ in range(2):
+        snapshots.close()
+        snapshots = restarted(place, clock)
+        assert "80 of 200 files deleted at once" in snapshots.commit(None).quarantined[0].reason
+    assert delete(snapshots, place, 2 * BATCH, 1).revision is None
+    snapshots.confirm()
+    assert len(snapshots.commit(None).changes) == BATCH + 1
+    snapshots.close()
+    snapshots = restarted(place, clock)
+    assert len(delete(snapshots, place, 2 * BATCH + 1, 1).changes) == 1
+
+
+def test_a_restart_holds_no_more_what_was_brought_back(
+    place: Path, snapshots: Snapshots, clock: Clock
+) -> None:
+    delete(snapshots, place, 0)
+    delete(snapshots, place, BATCH)
+    write(place, {name: f"text {name[1:]}\n" for name in names(0)})
+    tell(snapshots, names(0))
+    snapshots.close()
+    snapshots = restarted(place, clock)
+    assert len(snapshots.commit(None).changes) == BATCH
+
+
+def test_a_rehearsal_neither_begins_nor_ends_a_hold(
+    place: Path, snapshots: Snapshots, clock: Clock
+) -> None:
+    delete(snapshots, place, 0)
+    delete(snapshots, place, BATCH)
+    snapshots.close()
+    write(place, {name: f"text {name[1:]}\n" for name in names(0, 2 * BATCH)})
+    assert restarted(place, clock).commit(None, dry_run=True).changes
+    write(place, dict.fromkeys(names(BATCH)))
+    write(place, dict.fromkeys(names(0)))
+    assert restarted(place, clock).commit(None).quarantined

@@ -104,6 +104,8 @@ class Snapshots:
     ) -> Committed:
         """Commit the given paths and all below them, or whatever differs where ``paths`` is None.
 
+        So is whatever differs where something is held by one of the paths: a part does not show how much.
+
         Without ``land`` the branch and the index may follow only with the next ``land``.
 
         What cannot be taken is quarantined and does not stop the rest; what changed while it was read is
@@ -115,6 +117,8 @@ class Snapshots:
                 self._quarantine.hurry()
             paths = {*paths, *self._quarantine.due()}
         selection = Selection(self._repository.prefix, paths)
+        if paths is not None and self._guard.holds_any_of(selection):
+            paths, selection = None, Selection(self._repository.prefix, None)
         age_s = settle_s if paths is None else 0.0
         try:
             if dry_run:
@@ -303,6 +307,7 @@ class Snapshots:
             if reason:
                 self._quarantine.put(path, reason, look)
         self._quarantine.settle(selection, draft.bad)
+        self._guard.remember()
 
     def _result(
         self,

@@ -189,7 +189,7 @@ class Staging:
                 if _looked(Looker(self._repository), path) == look:
                     judged.bad[path] = (reason, look)
                 else:  # it became something else just now
-                    judged.pending.add(path)
+                    judged.pending[path] = None
             rules = frozenset()
             crash_point("staging: hashed")
             looker = Looker(self._repository)
