@@ -12,7 +12,8 @@ from autosync_vcs.driver import Committed
 from autosync_vcs.git.commit.guarding import AT_ONCE_S
 from autosync_vcs.git.commit.snapshot import Snapshots
 from autosync_vcs.git.plumbing.repository import discover
-from tests.helpers.gitbox import commit, is_clean, make_repository, tree, write
+from tests.helpers.gitbox import commit, git, is_clean, make_repository, tree, write
+from tests.helpers.moments import at
 
 FILES = 200
 BATCH = 40
@@ -282,3 +283,60 @@ def test_a_rehearsal_neither_begins_nor_ends_a_hold(
     write(place, dict.fromkeys(names(BATCH)))
     write(place, dict.fromkeys(names(0)))
     assert restarted(place, clock).commit(None).quarantined
+
+
+# What goes away while it is read
+
+
+def change_in_a_directory(place: Path, number: int, **filters: str) -> None:
+    """Change files in ``d``; a filter is a command that runs while the file ``name`` is hashed."""
+    many = [f"d/{one}" for one in range(number)]
+    commit(place, dict.fromkeys([*many, "z"], "text\n"))
+    for name, command in filters.items():
+        git(place, "config", f"filter.{name}.clean", f"cat; {command}")
+    rules = "d/0 filter=first\nz filter=last\n"
+    write(place, {**dict.fromkeys([*many, "z"], "changed\n"), ".git/info/attributes": rules})
+
+
+def test_a_directory_that_vanishes_after_its_changed_files_were_hashed_is_held(
+    place: Path, snapshots: Snapshots, tmp_path: Path
+) -> None:
+    change_in_a_directory(place, 150)
+    with at("staging: hashed", lambda: (place / "d").rename(tmp_path / "away")):
+        done = snapshots.commit(None)
+    assert [change.path for change in done.changes] == ["z"]
+    assert len(done.pending) == 150
+    assert "150 of 351 files deleted at once" in done.quarantined[0].reason
+    assert tell(snapshots, map(os.fsdecode, done.pending)).revision is None
+    assert len(tree(place)) == FILES + 151
+
+
+def test_a_directory_that_vanishes_while_its_changed_files_are_hashed_is_held(
+    place: Path, snapshots: Snapshots
+) -> None:
+    change_in_a_directory(place, 150, first="mv d ../away")
+    done = snapshots.commit(None)
+    assert [change.path for change in done.changes] == ["z"]
+    assert "150 of 351 files deleted at once" in done.quarantined[0].reason
+    assert tell(snapshots, map(os.fsdecode, done.pending)).revision is None
+    assert len(tree(place)) == FILES + 151
+
+
+def test_a_directory_that_is_away_for_a_moment_while_its_files_are_hashed_is_not_deleted(
+    place: Path, snapshots: Snapshots
+) -> None:
+    change_in_a_directory(place, 150, first="mv d ../away", last="mv ../away d")
+    done = snapshots.commit(None)
+    assert "removed" not in {change.kind for change in done.changes}
+    snapshots.commit(done.pending)
+    assert is_clean(place)
+
+
+def test_a_few_files_that_vanish_while_they_are_hashed_are_deleted_with_the_next_commit(
+    place: Path, snapshots: Snapshots
+) -> None:
+    change_in_a_directory(place, 3, first="rm -r d")
+    done = snapshots.commit(None)
+    assert done.pending == (b"d/0", b"d/1", b"d/2")
+    assert len(snapshots.commit(done.pending).changes) == 3
+    assert is_clean(place)
