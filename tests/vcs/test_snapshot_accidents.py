@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from autosync_vcs.driver import Committed
+from autosync_vcs.driver import Committed, Held
 from autosync_vcs.git.commit.guarding import AT_ONCE_S
 from autosync_vcs.git.commit.snapshot import Snapshots
 from autosync_vcs.git.plumbing.repository import discover
@@ -283,6 +283,55 @@ def test_a_rehearsal_neither_begins_nor_ends_a_hold(
     write(place, dict.fromkeys(names(BATCH)))
     write(place, dict.fromkeys(names(0)))
     assert restarted(place, clock).commit(None).quarantined
+
+
+# Commits that do not land
+
+
+def lose_a_commit(snapshots: Snapshots, place: Path, changes: dict[str, str | None]) -> None:
+    """Give away a commit that does not land, because another git is at work for too long."""
+    write(place, changes)
+    assert snapshots.commit([os.fsencode(name) for name in changes], land=False).revision
+    lock = place / ".git" / "index.lock"
+    lock.touch()
+    with pytest.raises(Held):
+        snapshots.land()
+    lock.unlink()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_deletions_whose_commit_did_not_land_count_once(
+    place: Path, snapshots: Snapshots, whole: bool
+) -> None:
+    lose_a_commit(snapshots, place, dict.fromkeys(names(0)))
+    done = snapshots.commit(None if whole else sorted(snapshots.forgotten()))
+    assert len(done.changes) == BATCH
+    assert len(delete(snapshots, place, BATCH, 10).changes) == 10
+    assert delete(snapshots, place, BATCH + 10, 1).quarantined
+
+
+def test_files_that_became_empty_in_a_commit_that_did_not_land_count_once(
+    place: Path, snapshots: Snapshots
+) -> None:
+    lose_a_commit(snapshots, place, dict.fromkeys(names(0, 3), ""))
+    assert len(snapshots.commit(None).changes) == 3
+
+
+def test_deletions_that_are_committed_anew_since_somebody_else_committed_count_once(
+    place: Path, snapshots: Snapshots
+) -> None:
+    with at("commit: given away", lambda: git(place, "commit", "-q", "--allow-empty", "-m", "by hand")):
+        assert len(delete(snapshots, place, 0).changes) == BATCH
+    assert len(delete(snapshots, place, BATCH, 10).changes) == 10
+    assert delete(snapshots, place, BATCH + 10, 1).quarantined
+
+
+def test_deletions_count_before_they_land(place: Path, snapshots: Snapshots) -> None:
+    for first in range(0, 80, 10):
+        write(place, dict.fromkeys(names(first, 10)))
+        done = snapshots.commit([os.fsencode(name) for name in names(first, 10)], land=False)
+        assert (done.revision is None) == (first >= 50)
+    assert len(tree(place)) == FILES - 50
 
 
 # What goes away while it is read

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
 from autosync_vcs.git.commit.judging import Judged, Loss
@@ -39,20 +39,23 @@ class Tally:
     def __init__(self, at_most: int, now: Callable[[], float]) -> None:
         self._at_most = at_most
         self._now = now
-        self._losses: deque[tuple[float, int]] = deque()
+        self._losses: deque[tuple[float, int, str]] = deque()
         self.held_at: bytes | None = None
         """The path by which it is told that some are held."""
 
-    def note(self, number: int) -> None:
+    def note(self, number: int, revision: str = "") -> None:
         if number > 0 or (number and self.lately()):
-            self._losses.append((self._now(), number))
+            self._losses.append((self._now(), number, revision))
+
+    def take_back(self, revisions: Collection[str]) -> None:
+        self._losses = deque(one for one in self._losses if one[2] not in revisions)
 
     def lately(self) -> int:
         """Sum up; what was created before that makes up for nothing."""
         while self._losses and self.held_at is None and self._now() - self._losses[0][0] > AT_ONCE_S:
             self._losses.popleft()
         total = 0
-        for _, number in self._losses:
+        for _, number, _ in self._losses:
             total = max(0, total + number)
         return total
 
@@ -68,9 +71,12 @@ class Tally:
 class Guard:
     """What one repository has lost lately."""
 
-    def __init__(self, repository: Repository, now: Callable[[], float]) -> None:
-        """``now`` gives monotonic seconds."""
+    def __init__(
+        self, repository: Repository, now: Callable[[], float], forgotten: Callable[[], Collection[str]]
+    ) -> None:
+        """``now`` gives monotonic seconds, ``forgotten``, once, the commits that are to be made anew."""
         self._repository = repository
+        self._forgotten = forgotten
         self._deleted = Tally(DELETIONS_AT_ONCE, now)
         self._emptied = Tally(EMPTIED_AT_ONCE, now)
         self._tallies = {"deleted": self._deleted, "emptied": self._emptied}
@@ -105,15 +111,16 @@ class Guard:
         """Tell whether these paths (``covered``) contain one by which it is told that some are held."""
         return any(tally.held_at is not None and covered(tally.held_at) for tally in self._tallies.values())
 
-    def note(self, loss: Loss) -> None:
-        """Take note that a commit with this loss has been made."""
+    def note(self, loss: Loss, revision: str) -> None:
+        """Take note of a commit with this loss, before it can be forgotten."""
         if not self.confirmed:
-            self._deleted.note(loss.deleted)
-            self._emptied.note(loss.emptied)
+            self._deleted.note(loss.deleted, revision)
+            self._emptied.note(loss.emptied, revision)
             self.remember()
 
     def is_suspicious(self, loss: Loss) -> bool:
         """Tell whether one more loss would be too much, however many files there may be."""
+        self._take_back()
         return not self.confirmed and (
             self._deleted.is_too_much(loss.deleted) or self._emptied.is_too_much(loss.emptied)
         )
@@ -125,11 +132,18 @@ class Guard:
         """
         if self.confirmed:
             return
+        self._take_back()
         self._hold_deletions(answer.found, judged, git, everything=everything)
         self._hold_emptied(answer.found, judged, everything=everything)
         refilled = sum(_is_refilled(one, judged.add.get(one.path)) for one in answer.found)
         emptied = sum(_is_emptied(one, judged.add.get(one.path)) for one in answer.found)
         judged.loss = Loss(len(judged.remove) - len(judged.created), emptied - refilled)
+
+    def _take_back(self) -> None:
+        """What is to be committed anew is met again."""
+        revisions = self._forgotten()
+        for tally in self._tallies.values() if revisions else ():
+            tally.take_back(revisions)
 
     def _hold_deletions(
         self, found: Sequence[Found], judged: Judged, git: Git, *, everything: bool

@@ -70,14 +70,14 @@ class Snapshots:
         self._quarantine = Quarantine(now)
         self._objects = Objects(repository)
         self._hooks = Hooks(repository) if run_hooks else None
-        self._guard = Guard(repository, now)
-        self._staging = Staging(repository, limits or Limits(), self._quarantine, self._guard, self._hooks)
         self._landing = Landing(
             repository,
             wait_s=lock_wait_s,
             check=self._checked_head,
             moved=self._index_moved,
         )
+        self._guard = Guard(repository, now, self._landing.forgotten_commits)
+        self._staging = Staging(repository, limits or Limits(), self._quarantine, self._guard, self._hooks)
         self._quick = Quick(
             repository,
             self._objects,
@@ -219,8 +219,8 @@ class Snapshots:
         revision, changes, message = self._made(draft, draft.tree, at)
         self._quick.made(revision)
         lands = draft.lands
+        self._guard.note(draft.loss, revision)
         self._landing.add(at.ref, Made(at.id, revision, lands.paths, lands.trees), lands.base)
-        self._guard.note(draft.loss)
         crash_point("commit: given away")
         if (land or not self._landing.can_wait) and not self._landing.land():
             return None
@@ -254,7 +254,7 @@ class Snapshots:
         revision, changes, message = self._made(draft, self._tree(draft, draft.prepared, at), at)
         if not self._landing.move(draft.prepared, at, revision):
             return None
-        self._guard.note(draft.loss)
+        self._guard.note(draft.loss, revision)
         failed = self._hooks.after() if self._hooks else None
         if failed:
             draft = dataclasses.replace(draft, notes=(*draft.notes, failed))
