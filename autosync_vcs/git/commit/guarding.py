@@ -1,4 +1,4 @@
-"""Holds back what looks like an accident: very many files deleted or emptied at once.
+"""Holds back what looks like an accident: very many files deleted or emptied at once, a disk unmounted.
 
 "At once" is within a minute: what deletes a directory slowly is told of in small batches. What a commit
 brings back counts against what those before it took away, so that a move is no loss. Once something is
@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
 from autosync_vcs.git.commit.judging import Judged, Loss
+from autosync_vcs.git.commit.mounted import Mounted, below
 from autosync_vcs.git.commit.quarantine import Look
 from autosync_vcs.git.commit.scan import Answer, Found
 from autosync_vcs.git.files import noted
@@ -31,6 +32,7 @@ EMPTY_BLOBS = (
 )
 SUBJECT = b"held"
 _UNTIL_YES = "committed until you say yes (autosync confirm)"
+_UNMOUNTED = "is not mounted any more; what was there is not deleted until you say yes (autosync confirm)"
 
 
 class Tally:
@@ -76,10 +78,13 @@ class Guard:
     ) -> None:
         """``now`` gives monotonic seconds, ``forgotten``, once, the commits that are to be made anew."""
         self._repository = repository
+        self._all = repository.prefix + b"."
+        """The path by which what concerns all files is told."""
         self._forgotten = forgotten
         self._deleted = Tally(DELETIONS_AT_ONCE, now)
         self._emptied = Tally(EMPTIED_AT_ONCE, now)
         self._tallies = {"deleted": self._deleted, "emptied": self._emptied}
+        self._mounted = Mounted(repository)
         self.confirmed = False
         """A person has said yes to what is held."""
         self._remembered = noted.read(repository, SUBJECT)
@@ -93,10 +98,15 @@ class Guard:
         self.confirmed = True
         for tally in self._tallies.values():
             tally.clear()
+        self._mounted.forget(self._mounted.gone())
         self.remember()
 
     def remember(self) -> None:
-        """Let what is held outlive this process, with the sum that it was held for."""
+        """Let outlive this process what is held, with the sum that it was held for, and what is mounted."""
+        self._mounted.remember()
+        self._remember_sums()
+
+    def _remember_sums(self) -> None:
         held = {
             tally.held_at: f"{kind} {tally.lately()}"
             for kind, tally in self._tallies.items()
@@ -109,20 +119,23 @@ class Guard:
 
     def holds_any_of(self, covered: Callable[[bytes], bool]) -> bool:
         """Tell whether these paths (``covered``) contain one by which it is told that some are held."""
-        return any(tally.held_at is not None and covered(tally.held_at) for tally in self._tallies.values())
+        held_at = {self._all, *(tally.held_at for tally in self._tallies.values())}
+        return any(path is not None and covered(path) for path in held_at)
 
     def note(self, loss: Loss, revision: str) -> None:
         """Take note of a commit with this loss, before it can be forgotten."""
         if not self.confirmed:
             self._deleted.note(loss.deleted, revision)
             self._emptied.note(loss.emptied, revision)
-            self.remember()
+            self._remember_sums()
 
-    def is_suspicious(self, loss: Loss) -> bool:
+    def is_suspicious(self, loss: Loss, removed: Collection[bytes]) -> bool:
         """Tell whether one more loss would be too much, however many files there may be."""
         self._take_back()
         return not self.confirmed and (
-            self._deleted.is_too_much(loss.deleted) or self._emptied.is_too_much(loss.emptied)
+            self._deleted.is_too_much(loss.deleted)
+            or self._emptied.is_too_much(loss.emptied)
+            or (len(removed) > 0 and len(below(self._mounted.gone(), removed)) > 0)
         )
 
     def __call__(self, answer: Answer, judged: Judged, git: Git, *, everything: bool) -> None:
@@ -133,6 +146,7 @@ class Guard:
         if self.confirmed:
             return
         self._take_back()
+        self._hold_unmounted(judged, everything=everything)
         self._hold_deletions(answer.found, judged, git, everything=everything)
         self._hold_emptied(answer.found, judged, everything=everything)
         refilled = sum(_is_refilled(one, judged.add.get(one.path)) for one in answer.found)
@@ -145,6 +159,16 @@ class Guard:
         for tally in self._tallies.values() if revisions else ():
             tally.take_back(revisions)
 
+    def _hold_unmounted(self, judged: Judged, *, everything: bool) -> None:
+        gone, prefix = self._mounted.gone(), self._repository.prefix
+        held = below(gone, judged.remove)
+        judged.remove = [path for path in judged.remove if path not in held]
+        for point in held.values():
+            judged.bad[point if point.startswith(prefix) else self._all] = (_UNMOUNTED, None)
+        if everything:  # what is complete without its disk needs none
+            waiting = below(gone, judged.pending)
+            self._mounted.forget(gone.difference(held.values(), waiting.values()))
+
     def _hold_deletions(
         self, found: Sequence[Found], judged: Judged, git: Git, *, everything: bool
     ) -> None:
@@ -156,7 +180,7 @@ class Guard:
         tally = self._deleted
         if everything or tally.held_at is None:
             reason = self._objection(removed, gone, git)
-            tally.held_at = self._repository.prefix + b"." if reason else None
+            tally.held_at = self._all if reason else None
             if tally.held_at is not None:
                 judged.bad[tally.held_at] = (reason, None)
         if tally.held_at is not None and gone > 0:

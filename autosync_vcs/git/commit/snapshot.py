@@ -169,6 +169,7 @@ class Snapshots:
 
     def warm_up(self) -> None:
         """Do now what the next commit would have to wait for; between commits, when there is time."""
+        self._guard.remember()
         with contextlib.suppress(GitFailed, NotPlain, OSError, Held):
             self._objects.refresh()
             self._objects.warm_up()
