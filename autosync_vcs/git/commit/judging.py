@@ -88,7 +88,8 @@ class Judge:
         except OSError as error:
             self.result.bad[one.path] = (f"cannot be looked at, {error.strerror}", None)
             return
-        if one.path in self._moving:
+        went_just_now = one.deleted and seen is None and self._went_just_now(one.path)
+        if one.path in self._moving or went_just_now:
             self._wait(one, seen)
         elif one.deleted and (seen is None or stat.S_ISDIR(seen.st_mode)):
             self.result.remove.append(one.path)
@@ -130,6 +131,19 @@ class Judge:
         if stat.S_ISLNK(seen.st_mode) or one.submodule:
             return None
         return f"is now {_species(seen.st_mode)}, which git cannot keep"
+
+    def _went_just_now(self, path: bytes) -> bool:
+        """A file that is gone has no time of its own; its directory changed when it went, or later.
+
+        Where that is gone, too, nobody is about to write the file anew.
+        """
+        if self._settle_s <= 0:
+            return False
+        try:
+            seen = self._look(os.path.dirname(path))
+        except OSError:
+            return False
+        return seen is not None and stat.S_ISDIR(seen.st_mode) and self._is_young(seen)
 
     def _is_young(self, seen: os.stat_result) -> bool:
         """A time in the future says nothing: a clock was wrong, or a program has set it."""

@@ -109,8 +109,8 @@ class Snapshots:
         Without ``land`` the branch and the index may follow only with the next ``land``.
 
         What cannot be taken is quarantined and does not stop the rest; what changed while it was read is
-        pending. A path modified less than ``settle_s`` seconds ago is pending too, in a scan. Raises
-        ``Held`` where nothing can be committed at all.
+        pending. A path that was modified, or whose directory lost it, less than ``settle_s`` seconds ago is
+        pending too, in a scan. Raises ``Held`` where nothing can be committed at all.
         """
         if paths is not None:
             if any(path.endswith(b".gitattributes") for path in paths):
