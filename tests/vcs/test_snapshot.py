@@ -477,6 +477,39 @@ def test_a_file_that_is_said_to_be_of_the_future_waits_as_well_where_it_is_young
     assert snapshots_of(place).commit(None, settle_s=3600).pending == (b"a.txt",)
 
 
+def test_a_file_that_is_moved_away_to_be_written_anew_waits_in_a_scan(place: Path) -> None:
+    snapshots = snapshots_of(place)
+    (place / "a.txt").rename(place / "a.txt~")
+    assert snapshots.commit(None, settle_s=3600).pending == (b"a.txt",)
+    assert snapshots.commit([b"a.txt"], settle_s=3600).changes == (Change("a.txt", "removed"),)
+
+
+def test_a_file_in_a_directory_that_stood_still_is_deleted_in_a_scan(place: Path) -> None:
+    (place / "a.txt").unlink()
+    assert snapshots_of(place).commit(None, settle_s=1e-9).changes == (Change("a.txt", "removed"),)
+
+
+def test_a_directory_that_is_renamed_before_a_scan_stays_one_change(place: Path) -> None:
+    commit(place, {f"photos/{number}": f"{number}\n" for number in range(80)})
+    snapshots = snapshots_of(place)
+    (place / "photos").rename(place / "pictures")
+    eventually(lambda: not snapshots.commit(None, settle_s=0.2).pending)
+    assert not snapshots.commit(None).quarantined
+    assert is_clean(place)
+
+
+def test_many_files_that_were_deleted_just_now_are_held_at_once_though_they_wait(place: Path) -> None:
+    commit(place, {f"photos/{number}": "x" for number in range(80)} | {"photos/keep": "x"})
+    for number in range(80):
+        (place / f"photos/{number}").unlink()
+    snapshots = snapshots_of(place)
+    done = snapshots.commit(None, settle_s=3600)
+    assert "80 of " in done.quarantined[0].reason
+    assert len(done.pending) == 80
+    assert snapshots.commit([*done.pending, b"."], settle_s=3600).quarantined == done.quarantined
+    assert snapshots.commit(done.pending, settle_s=3600).revision is None
+
+
 def test_a_file_behind_a_link_is_gone_and_the_link_is_kept(
     place: Path, paths: Paths, tmp_path: Path
 ) -> None:

@@ -48,7 +48,7 @@ class Judged:
     created: set[bytes] = field(default_factory=set)
     """Those of ``add`` that the index does not have."""
     remove: list[bytes] = field(default_factory=list)
-    pending: set[bytes] = field(default_factory=set)
+    pending: dict[bytes, Look] = field(default_factory=dict)
     bad: dict[bytes, tuple[str, Look]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     loss: Loss = NO_LOSS
@@ -88,16 +88,20 @@ class Judge:
         except OSError as error:
             self.result.bad[one.path] = (f"cannot be looked at, {error.strerror}", None)
             return
-        if one.path in self._moving:
-            self.result.pending.add(one.path)
+        went_just_now = one.deleted and seen is None and self._went_just_now(one.path)
+        if one.path in self._moving or went_just_now:
+            self._wait(one, seen)
         elif one.deleted and (seen is None or stat.S_ISDIR(seen.st_mode)):
             self.result.remove.append(one.path)
         elif one.tracked and not one.submodule and seen is not None and stat.S_ISDIR(seen.st_mode):
             self.result.remove.append(one.path)  # a repository of its own is there instead
         elif one.deleted or seen is None:
-            self.result.pending.add(one.path)
+            self._wait(one, seen)
         else:
             self._present(one, seen)
+
+    def _wait(self, one: Found, seen: os.stat_result | None) -> None:
+        self.result.pending[one.path] = None if seen is None else look_of(seen)
 
     def _present(self, one: Found, seen: os.stat_result) -> None:
         if one.path in self._behind:
@@ -110,7 +114,7 @@ class Judge:
         elif self._quarantine.blocks(one.path, look):
             self.result.bad[one.path] = ("", look)
         elif self._settle_s > 0 and self._is_young(seen):
-            self.result.pending.add(one.path)
+            self._wait(one, seen)
         else:
             self.result.add[one.path] = None if one.submodule else look
             if not one.tracked:
@@ -127,6 +131,19 @@ class Judge:
         if stat.S_ISLNK(seen.st_mode) or one.submodule:
             return None
         return f"is now {_species(seen.st_mode)}, which git cannot keep"
+
+    def _went_just_now(self, path: bytes) -> bool:
+        """A file that is gone has no time of its own; its directory changed when it went, or later.
+
+        Where that is gone, too, nobody is about to write the file anew.
+        """
+        if self._settle_s <= 0:
+            return False
+        try:
+            seen = self._look(os.path.dirname(path))
+        except OSError:
+            return False
+        return seen is not None and stat.S_ISDIR(seen.st_mode) and self._is_young(seen)
 
     def _is_young(self, seen: os.stat_result) -> bool:
         """A time in the future says nothing: a clock was wrong, or a program has set it."""

@@ -79,6 +79,7 @@ class Landing:
         """The index that these commits know of."""
         self._is_troubled = False
         self._forgotten: set[bytes] = set()
+        self._forgotten_commits: set[str] = set()
 
     def tip(self, ref: str) -> str | None:
         """Give the newest commit that a branch is about to have; None where it has all."""
@@ -164,6 +165,13 @@ class Landing:
             paths = frozenset(self._forgotten)
             self._forgotten.clear()
             return paths
+
+    def forgotten_commits(self) -> frozenset[str]:
+        """Give, once, the commits that are forgotten."""
+        with self.steady:
+            commits = frozenset(self._forgotten_commits)
+            self._forgotten_commits.clear()
+            return commits
 
     def move(
         self,
@@ -259,6 +267,7 @@ class Landing:
     def _forget(self) -> None:
         with self.steady:
             self._forgotten.update(path for made in self._made for path in made.paths)
+            self._forgotten_commits.update(made.new for made in self._made)
             self._made.clear()
             self._note()
 

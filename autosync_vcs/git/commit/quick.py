@@ -299,7 +299,7 @@ class Quick:
         if not differences:
             return Draft(None, (), pending=pending)
         loss = _loss(differences)
-        if self._guard.is_suspicious(loss):
+        if self._guard.is_suspicious(loss, plan.gone):
             raise NotPlain
         differences.sort(key=lambda one: one.path)
         tree = build(self._objects, view.head, {one.path: one.new for one in differences})

@@ -73,14 +73,14 @@ class Snapshots:
         self._quarantine = Quarantine(now)
         self._objects = Objects(repository)
         self._hooks = Hooks(repository) if run_hooks else None
-        self._guard = Guard(repository, now)
-        self._staging = Staging(repository, limits or Limits(), self._quarantine, self._guard, self._hooks)
         self._landing = Landing(
             repository,
             wait_s=lock_wait_s,
             check=self._checked_head,
             moved=self._index_moved,
         )
+        self._guard = Guard(repository, now, self._landing.forgotten_commits)
+        self._staging = Staging(repository, limits or Limits(), self._quarantine, self._guard, self._hooks)
         self._quick = Quick(
             repository,
             self._objects,
@@ -107,17 +107,21 @@ class Snapshots:
     ) -> Committed:
         """Commit the given paths and all below them, or whatever differs where ``paths`` is None.
 
+        So is whatever differs where something is held by one of the paths: a part does not show how much.
+
         Without ``land`` the branch and the index may follow only with the next ``land``.
 
         What cannot be taken is quarantined and does not stop the rest; what changed while it was read is
-        pending. A path modified less than ``settle_s`` seconds ago is pending too, in a scan. Raises
-        ``Held`` where nothing can be committed at all.
+        pending. A path that was modified, or whose directory lost it, less than ``settle_s`` seconds ago is
+        pending too, in a scan. Raises ``Held`` where nothing can be committed at all.
         """
         if paths is not None:
             if any(path.endswith(b".gitattributes") for path in paths):
                 self._quarantine.hurry()
             paths = {*paths, *self._quarantine.due()}
         selection = Selection(self._repository.prefix, paths)
+        if paths is not None and self._guard.holds_any_of(selection):
+            paths, selection = None, Selection(self._repository.prefix, None)
         age_s = settle_s if paths is None else 0.0
         try:
             if dry_run:
@@ -168,6 +172,7 @@ class Snapshots:
 
     def warm_up(self) -> None:
         """Do now what the next commit would have to wait for; between commits, when there is time."""
+        self._guard.remember()
         with contextlib.suppress(GitFailed, NotPlain, OSError, Held):
             self._objects.refresh()
             self._objects.warm_up()
@@ -219,7 +224,7 @@ class Snapshots:
         if not self._landing.add(at, Made(at.id, revision, lands.paths, lands.trees), lands.base):
             return None
         self._quick.made(revision)
-        self._guard.note(draft.loss)
+        self._guard.note(draft.loss, revision)
         crash_point("commit: given away")
         try:
             if not self._has_followed(land):
@@ -262,7 +267,7 @@ class Snapshots:
         revision, changes, message = self._made(draft, self._tree(draft, draft.prepared, at), at)
         if not self._landing.move(draft.prepared, at, revision):
             return None
-        self._guard.note(draft.loss)
+        self._guard.note(draft.loss, revision)
         failed = self._hooks.after() if self._hooks else None
         if failed:
             draft = dataclasses.replace(draft, notes=(*draft.notes, failed))
@@ -323,6 +328,7 @@ class Snapshots:
             if reason:
                 self._quarantine.put(path, reason, look)
         self._quarantine.settle(selection, draft.bad)
+        self._guard.remember()
 
     def _result(
         self,

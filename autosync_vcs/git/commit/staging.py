@@ -95,7 +95,7 @@ class Staging:
     ) -> Draft:
         """Take up all that can be taken. Raises ``Held``.
 
-        ``moving`` are paths that changed each time they were hashed: they wait.
+        ``moving`` are paths that changed each time they were hashed, or vanished meanwhile: they wait.
         """
         prepared = index.copy_index(self._repository)
         if prepared.base is None and head is not None:
@@ -114,9 +114,13 @@ class Staging:
                 return self.draft(head, selection, settle_s, moving | still_moving)
             if sparse:
                 _remove_as_git(git, gone)
+            found = self._compared(git, head)
+            vanished = frozenset(one.path for one in found if not one.new and judged.add.get(one.path))
+            if vanished:  # to be deleted only once it was judged as that
+                return self.draft(head, selection, settle_s, moving | vanished)
             if self._hooks and (judged.add or judged.remove):
                 self._hooks.before(index.hooked_with_index(self._repository, prepared.path))
-            found = self._compared(git, head)
+                found = self._compared(git, head)
         except GitFailed as failure:
             raise held_by(self._repository, failure) from None
         chosen = tuple(one for one in found if selection(one.path) and not _is_left_out(one))
@@ -190,7 +194,7 @@ class Staging:
                 if _looked(Looker(self._repository), path) == look:
                     judged.bad[path] = (reason, look)
                 else:  # it became something else just now
-                    judged.pending.add(path)
+                    judged.pending[path] = None
             rules = frozenset()
             crash_point("staging: hashed")
             looker = Looker(self._repository)
