@@ -12,6 +12,7 @@ import stat
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from autosync_vcs.driver import CONFIRM
 from autosync_vcs.git.commit.judging import Judged, Loss
 from autosync_vcs.git.commit.quarantine import Look
 from autosync_vcs.git.commit.scan import Answer, Found
@@ -26,7 +27,7 @@ EMPTY_BLOBS = (
     "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
     "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813",
 )
-_UNTIL_YES = "committed until you say yes (autosync confirm)"
+_UNTIL_YES = f"committed until you say yes ({CONFIRM})"
 
 
 class Guard:
