@@ -9,7 +9,7 @@ from __future__ import annotations
 import collections
 import os
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from autosync_common.messages import (
@@ -147,6 +147,17 @@ def _is_outrun(state: VcsState) -> bool:
 
 def held(state: VcsState) -> str:
     return f"{state.reason}; {state.remedy}" if state.remedy else state.reason
+
+
+def not_taken(name: str, quarantined: Sequence[str]) -> str:
+    """Say of which paths of a repository nothing is committed."""
+    return f"{name} not taken: {first_of(quarantined)}"
+
+
+def first_of(sentences: Sequence[str]) -> str:
+    """Give the first of some sentences, and how many more there are."""
+    more = len(sentences) - 1
+    return f"{sentences[0]}, and {more:,} more" if more else sentences[0]
 
 
 def _told(state: XmppState) -> Event | None:

@@ -15,7 +15,7 @@ from autosync_common.arguments import number
 from autosync_common.errors import DONE, TEMPORARY, TemporaryError, UserError
 from autosync_common.instance import Instance, instances
 from autosync_common.messages import VcsState
-from autosync_common.sentences import held, many
+from autosync_common.sentences import held, many, not_taken
 from autosync_launch import choose
 
 LOOK_S = 0.05
@@ -63,7 +63,7 @@ def _wish(one: Instance, names: list[str], timeout_s: float) -> _Wish:
 
 
 def _wait(wish: _Wish, deadline: float) -> tuple[list[VcsState], list[str]]:
-    """Wait until all is in step; give the states, and a sentence for each that is not."""
+    """Wait until all is in step; give the states, and a sentence for each thing that is not done."""
     begun = time.monotonic()
     while True:
         states = _states(wish, deadline)
@@ -72,7 +72,9 @@ def _wait(wish: _Wish, deadline: float) -> tuple[list[VcsState], list[str]]:
         now = time.monotonic()
         over = now > deadline or (stuck and len(stuck) == len(open_ones) and now > begun + GRACE_S)
         if not open_ones or over:
-            return [state for state, _ in states], [_why(state) for state in open_ones]
+            told = [state for state, _ in states]
+            lacking = [not_taken(state.name, state.quarantined) for state in told if state.quarantined]
+            return told, [_why(state) for state in open_ones] + lacking
         time.sleep(LOOK_S)
 
 

@@ -94,6 +94,9 @@ def _repository(one: RepositoryView, width: int, now: float, colour: bool) -> It
     for line in more:
         yield from folded(" " * below + line, below)
     state = one.state
+    if state and state.conflicts and "conflict" not in first:
+        said = f"{many(state.conflicts, 'conflict'):{STATE_WIDTH - 1}} autosync conflicts {one.name}"
+        yield f"{'':{width}}{said}"
     for index, sentence in enumerate(state.quarantined[:SHOWN_QUARANTINED] if state else ()):
         yield from folded(f"{'':{width}}{'not taken' if index == 0 else '':{STATE_WIDTH}}{sentence}", below)
     if state and len(state.quarantined) > SHOWN_QUARANTINED:

@@ -10,7 +10,7 @@ from pathlib import Path
 from autosync_common.errors import TemporaryError, UserError
 from autosync_common.instance import Instance, instances
 from autosync_common.naming import name_of, shown
-from autosync_vcs.git.merge.conflicts import originals
+from autosync_vcs.git.merge.conflicts import is_file, originals
 from autosync_vcs.git.plumbing.repository import Repository, discover
 
 
@@ -51,9 +51,7 @@ def meant(word: str, config: str | None) -> Place:
         if word == name:
             return Place(name, discover(root), is_running=True)
     typed = Path(word).expanduser()
-    if typed.is_dir() and not typed.is_symlink():
-        return _around(typed, running)
-    found = _file(typed.absolute(), running)
+    found = _at(word, typed.absolute(), running)
     if found is None and not typed.is_absolute():
         found = _within(word, running)
     if found is None:
@@ -65,14 +63,19 @@ def meant(word: str, config: str | None) -> Place:
     return found
 
 
+def _at(word: str, path: Path, running: list[Instance]) -> Place | None:
+    """Find the file or directory that ``word`` means by this path.
+
+    A directory may have the name of a file that has a conflict: then a slash behind it tells them apart.
+    """
+    found = None if word.endswith("/") and path.is_dir() else _file(path, running)
+    return _around(path, running) if found is None and path.is_dir() else found
+
+
 def _within(word: str, running: list[Instance]) -> Place | None:
     """Find what has this path in a repository, as conflicts are listed."""
     paths = [Path(root, word) for _, root in _roots(running)]
-    hits = [
-        place
-        for path in paths
-        if (place := _around(path, running) if path.is_dir() else _file(path, running)) is not None
-    ]
+    hits = [place for path in paths if (place := _at(word, path, running)) is not None]
     if len(hits) > 1:
         names = ", ".join(place.name for place in hits)
         raise UserError(shown(word), f"is in several repositories: {names}", "give its whole path")
@@ -108,7 +111,7 @@ def _around(directory: Path, running: list[Instance]) -> Place:
 
 
 def _file(typed: Path, running: list[Instance]) -> Place | None:
-    parent = next(above for above in typed.parents if above.is_dir())
+    parent = next((above for above in typed.parents if above.is_dir()), typed)
     try:
         place = _around(parent, running)
     except UserError:
@@ -120,7 +123,6 @@ def _file(typed: Path, running: list[Instance]) -> Place | None:
 def _with_file(place: Place, path: bytes) -> Place | None:
     """Give the place with the file, None where no such file is there and none had a conflict."""
     path = os.path.normpath(path)
-    exists = os.path.lexists(place.repository.top + b"/" + path)
-    if exists or any(path in pair for pair in originals(place.repository).items()):
+    if is_file(place.repository, path) or any(path in pair for pair in originals(place.repository).items()):
         return Place(place.name, place.repository, place.is_running, path)
     return None

@@ -116,7 +116,8 @@ def _settle(place: Place, keep: Keep, arguments: Mapping[str, Any]) -> int:
 
 def _block(name: str, width: int, one: Listed, now: float) -> Iterator[str]:
     lines = "" if one.added is None else f"  +{one.added:,} -{one.removed:,}"
-    this = "gone" if one.this is None else _signed(one.this, now)
+    gone = "a directory now" if one.is_directory else "gone"
+    this = gone if one.this is None else _signed(one.this, now)
     yield f"{name:{width}}  {_shown(one.path)}"
     yield f"{'':{width}}  this   {this}"
     yield f"{'':{width}}  other  {_signed(one.other, now)}{lines}  {_shown(one.copy)}"
@@ -131,7 +132,8 @@ def _sentence(one: Listed, settled: Settled, keep: Keep, now: float) -> str:
     path, copy = _shown(one.path), _shown(one.copy)
     if keep == "other":
         return f"{path}: now {_whose(one.other, now)}, {copy} is gone"
-    stays = f"{path}: {_whose(one.this, now)} stays" if one.this is not None else f"{path}: stays away"
+    gone = "the directory stays" if one.is_directory else "stays away"
+    stays = f"{path}: {gone if one.this is None else f'{_whose(one.this, now)} stays'}"
     if settled.renamed is None:
         return f"{stays}, {copy} is gone"
     return f"{stays}, {_whose(one.other, now)} is {_shown(settled.renamed)} now"

@@ -18,6 +18,9 @@ from typing import NamedTuple, Protocol
 
 from autosync_common.messages import Change
 
+CONFIRM = "autosync confirm"
+"""Says yes to what is held; a driver does not know the name that belongs behind it (see ``report``)."""
+
 
 class Held(Exception):
     """Nothing more can be done here until a person, or another program, acts.

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from autosync_common.sentences import many, printable, size
-from autosync_vcs.driver import Held, HeldKind, Plan
+from autosync_vcs.driver import CONFIRM, Held, HeldKind, Plan
 
 FILES_LIMIT = 1_000
 SIZE_LIMIT_BYTES = 100_000_000
@@ -43,7 +43,7 @@ def question(name: str, plan: Plan) -> Held | None:
     return Held(
         HeldKind.CONFIRM,
         f"never synced from this host: {', '.join(reasons)}; nothing was committed, nothing pushed",
-        f"autosync confirm {name}, or start with --yes, if you mean it",
+        f"{CONFIRM} {name}, or start with --yes, if you mean it",
     )
 
 

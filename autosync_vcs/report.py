@@ -9,7 +9,7 @@ from typing import Any
 
 from autosync_common.messages import RepositoryState, VcsState, plain
 from autosync_common.sentences import printable
-from autosync_vcs.driver import Quarantined, Standing
+from autosync_vcs.driver import CONFIRM, Quarantined, Standing
 from autosync_vcs.events import Settings
 from autosync_vcs.state import OUTRUN, Hold, Local, Network, State
 
@@ -74,8 +74,10 @@ def _essence(state: VcsState) -> VcsState:
     return dataclasses.replace(state, since=None)
 
 
-def quarantined(one: Quarantined) -> str:
-    return f"{printable(os.fsdecode(one.path))}: {one.reason}"
+def quarantined(one: Quarantined, name: str) -> str:
+    """Say what is not taken of the repository of that name, with a command that works as it is printed."""
+    reason = one.reason.replace(CONFIRM, f"{CONFIRM} {name}")
+    return f"{printable(os.fsdecode(one.path))}: {reason}"
 
 
 def _word(known: State) -> RepositoryState:

@@ -9,6 +9,7 @@ from typing import Any
 from autosync_common.answers import Answer, Deferred, Refused
 from autosync_common.errors import DONE, NO, TEMPORARY
 from autosync_common.messages import BatchSettled, Change, Message, XmppState
+from autosync_common.sentences import not_taken
 from autosync_common.stage import Stage
 from autosync_common.surroundings import NetworkChanges, Sleep
 from autosync_vcs import events
@@ -171,6 +172,10 @@ class Service:
                     f"{reason}; {remedy}" if remedy else reason,
                 )  # fmt: skip
                 status = max(status, NO if stopped else TEMPORARY)
+            quarantined = told.get("quarantined")
+            if quarantined:
+                self._stage.log.warning("%s", not_taken(worker.name, quarantined))
+                status = max(status, NO)
         return status
 
     def _look_around(self) -> None:

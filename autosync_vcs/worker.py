@@ -254,7 +254,7 @@ class Worker:
         self._telling.committed(done, self.identity)
         self._stale = self._stale or done.revision is not None
         quarantined = frozenset(one.path for one in done.quarantined)
-        self._quarantine = tuple(report.quarantined(one) for one in done.quarantined)
+        self._quarantine = tuple(report.quarantined(one, self.name) for one in done.quarantined)
         self._landings += done.revision is not None
         self.post(events.CommitEnded(done.revision is not None, frozenset(done.pending), quarantined))
         if done.revision is not None:

@@ -158,6 +158,17 @@ def test_the_end_of_stdin_with_the_hub_away_is_111_and_what_is_saved_is_committe
     assert anna.git("status", "--porcelain") == ""
 
 
+def test_the_end_of_stdin_with_something_not_taken_is_1_and_names_it(
+    anna: Host, shells: Callable[[str], Shell]
+) -> None:
+    anna.save("good.txt", "1\n")
+    anna.save("git~1/x", "1\n")
+    shell = shells("autosync-vcs ~/notes </dev/null")
+    assert shell.ends() == 1, shell.said()
+    assert "notes not taken: git~1/x: " in shell.err
+    assert "good.txt" in tree(anna, anna.home.parent / "hub.git")
+
+
 def test_a_recorded_pipe_can_be_replayed_into_the_next_stage(
     anna: Host, shells: Callable[[str], Shell]
 ) -> None:

@@ -167,6 +167,23 @@ def test_sync_says_111_and_why_when_the_hub_is_away(running: Host) -> None:
     assert running.autosync("sync").returncode == 0
 
 
+def test_sync_says_111_for_held_deletions_and_the_command_that_lets_them_go(running: Host) -> None:
+    names = [f"many/{number}" for number in range(80)]
+    for name in names:
+        running.save(name, f"{name}\n")
+    assert running.autosync("sync").returncode == 0
+    for name in names:
+        (running.files / name).unlink()
+    answer = running.autosync("sync")
+    assert (answer.returncode, answer.stdout) == (111, "")
+    assert answer.stderr.startswith("autosync sync: notes not taken: ")
+    (command,) = re.findall(r"\((autosync [^)]*)\)", answer.stderr)
+    assert "many/0" in running.run_in(hub(running), "git", "ls-tree", "-r", "--name-only", "main").stdout
+    assert running.autosync(*command.split()[1:]).returncode == 0
+    eventually(lambda: running.autosync("sync").returncode == 0, DEADLINE_S, running.words)
+    assert "many/" not in running.run_in(hub(running), "git", "ls-tree", "--name-only", "main").stdout
+
+
 def test_nothing_is_committed_during_a_pause_and_everything_after_it(running: Host) -> None:
     assert running.autosync("pause").returncode == 0
     before = running.head()

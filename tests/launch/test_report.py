@@ -152,6 +152,18 @@ def test_conflicts_and_what_is_not_taken_need_a_person(home: Path) -> None:
     assert short(view) == "attention thesis 1 conflict, music 5 paths not taken"
 
 
+@pytest.mark.parametrize("word", ["held", "paused", "offline"])
+@pytest.mark.parametrize(("number", "said"), [(1, "1 conflict"), (12, "12 conflicts")])
+def test_conflicts_are_told_whatever_else_is_the_matter(
+    home: Path, word: str, number: int, said: str
+) -> None:
+    one = state("notes", home, state=word, reason="no route", remedy="wait", conflicts=number)
+    view = overview(dataclasses.replace(one, last=Last(AT_1158, "pulled a")))
+    *_, conflicts, last = (row for row in rows(view) if row.startswith("    "))
+    assert conflicts == f"         {said:10} autosync conflicts notes"
+    assert last == "         last       11:58 pulled a"
+
+
 def test_a_pause_comes_before_offline_and_names_the_way_out(home: Path) -> None:
     view = overview(state("notes", home, state="paused"), state("work", home, state="offline"))
     assert short(view) == "paused notes"

@@ -161,6 +161,25 @@ def test_sync_that_does_not_come_to_an_end_is_111_with_the_reason(told: Pipeline
     assert answer.stderr == "autosync sync: notes HELD: vps refuses this host's key; ssh-copy-id vps\n"
 
 
+def test_sync_that_leaves_something_out_is_111_and_names_it(told: Pipelines) -> None:
+    says(told, "in step", quarantined=["git~1/x: git forbids this name", "y: permission denied"])
+    up(told)
+    answer = told.ask("sync")
+    assert (answer.returncode, answer.stdout) == (111, "")
+    assert answer.stderr == ("autosync sync: notes not taken: git~1/x: git forbids this name, and 1 more\n")
+
+
+def test_sync_that_is_offline_names_what_it_leaves_out_besides(told: Pipelines) -> None:
+    says(told, "offline", reason="connection timed out", quarantined=["y: permission denied"])
+    up(told)
+    answer = told.ask("sync", "--wait=0.2")
+    assert answer.returncode == 111
+    assert answer.stderr == (
+        "autosync sync: notes offline: connection timed out\n"
+        "autosync sync: notes not taken: y: permission denied\n"
+    )
+
+
 def test_sync_without_waiting_only_asks(told: Pipelines) -> None:
     says(told, "offline")
     up(told)

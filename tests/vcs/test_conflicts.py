@@ -414,6 +414,64 @@ def test_a_file_that_became_a_directory_is_not_replaced(place: Path, repository:
     assert (place / "intro-20260921.tex").read_text() == "desktop\nand more\n"
 
 
+@pytest.fixture
+def became_directory(tmp_path: Path) -> Path:
+    """A working copy with one conflict, where the file that lost its name is laptop's: "thing"."""
+    base = {"d/x": "x\n"}
+    return conflicting(tmp_path / "notes", base, {"thing": "laptop\n"}, {"thing/x": "desktop\n"})
+
+
+def test_a_conflict_whose_name_is_a_directory_now_is_listed_as_that(became_directory: Path) -> None:
+    file, this, other = conflicts(became_directory).stdout.splitlines()
+    assert file == "notes  thing"
+    assert this == "       this   a directory now"
+    assert "  laptop  thing.conflict-" in other
+
+
+@pytest.mark.parametrize("word", ["thing", "./thing", "d/../thing"])
+def test_a_conflict_whose_name_is_a_directory_now_is_shown_by_its_name(
+    became_directory: Path, word: str
+) -> None:
+    answer = conflicts(became_directory, word)
+    assert (answer.returncode, answer.stderr) == (1, "")
+    assert "+laptop\n" in answer.stdout
+    of_directory = conflicts(became_directory, "thing/")
+    assert (of_directory.returncode, of_directory.stdout) == (0, "")
+
+
+def test_a_conflict_whose_name_is_a_directory_now_is_found_from_elsewhere_as_it_is_listed(
+    became_directory: Path, home: Path
+) -> None:
+    lock = Lock(state_directory("default"))
+    lock.write(Record(1, 1.0, str(home), "1.0", repositories=(("thesis", str(became_directory)),)))
+    answer = conflicts(home, "thing")
+    assert (answer.returncode, answer.stderr) == (1, "")
+    assert "+laptop\n" in answer.stdout
+    lock.release()
+
+
+@pytest.mark.parametrize("is_by_copy", [False, True])
+@pytest.mark.parametrize("keep", ["this", "both"])
+def test_a_conflict_whose_name_is_a_directory_now_is_settled_and_the_directory_stays(
+    became_directory: Path, keep: str, is_by_copy: bool
+) -> None:
+    (copy,) = map(os.fsdecode, originals(discover(str(became_directory))))
+    answer = conflicts(became_directory, f"--keep={keep}", copy if is_by_copy else "thing")
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.startswith("thing: the directory stays, ")
+    files = {"d/x": "x\n", "thing/x": "desktop\n"}
+    kept = {} if keep == "this" else {copy.replace(".conflict", "").rpartition("-")[0]: "laptop\n"}
+    assert contents(became_directory) == files | kept
+
+
+def test_a_conflict_whose_name_is_a_directory_now_cannot_be_given_the_name(became_directory: Path) -> None:
+    before = contents(became_directory)
+    answer = conflicts(became_directory, "--keep=other", "thing")
+    assert (answer.returncode, answer.stdout) == (100, "")
+    assert answer.stderr == "autosync-conflicts: thing: is a directory now; keep this, or both\n"
+    assert contents(became_directory) == before
+
+
 def save_in_place(file: Path) -> None:
     file.write_text("saved meanwhile\n")
 

@@ -192,3 +192,15 @@ def test_announcements_of_nonsense_cost_a_fetch_at_most(asked: Asked, working: W
     assert working.worker.status()["state"] == "in step"
     working.announce(other_pushes(working, "new"))
     assert (working.path / "new").read_text() == "theirs\n"
+
+
+def test_deletions_that_are_held_are_told_with_the_command_that_says_yes_as_it_is_typed(
+    working: Working,
+) -> None:
+    names = [f"f{number}" for number in range(60)]
+    gitbox.commit(working.path, dict.fromkeys(names, "text\n"))
+    gitbox.write(working.path, dict.fromkeys(names))
+    working.worker.sync()
+    turn(working.stage.loop, lambda: working.worker.is_drained)
+    (told,) = working.worker.status()["quarantined"]
+    assert told.endswith(f"until you say yes (autosync confirm {working.worker.name})")

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
+from autosync_vcs.driver import CONFIRM
 from autosync_vcs.git.commit.judging import Judged, Loss
 from autosync_vcs.git.commit.mounted import Mounted, below
 from autosync_vcs.git.commit.quarantine import Look
@@ -32,8 +33,8 @@ EMPTY_BLOBS = (
     "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813",
 )
 SUBJECT = b"held"
-_UNTIL_YES = "committed until you say yes (autosync confirm)"
-_UNMOUNTED = "is not mounted any more; what was there is not deleted until you say yes (autosync confirm)"
+_UNTIL_YES = f"committed until you say yes ({CONFIRM})"
+_UNMOUNTED = f"is not mounted any more; what was there is not deleted until you say yes ({CONFIRM})"
 
 
 class Tally:

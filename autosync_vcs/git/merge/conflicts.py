@@ -42,6 +42,8 @@ class Listed:
     added: int | None
     """Lines that the copy has and the file has not; None where one of them is not text or not there."""
     removed: int | None
+    is_directory: bool
+    """Whether it is a directory that has the name now."""
 
 
 def originals(repository: Repository) -> dict[bytes, bytes | None]:
@@ -85,16 +87,21 @@ def list_conflicts(repository: Repository) -> list[Listed]:
     paths = {copy: path for copy, path in paths.items() if copy in blobs}
     both = {(path, blobs[name]) for copy, path in paths.items() for name in (copy, path) if name in blobs}
     versions = _versions(git, tip, both)
-    return [_described(git, copy, path, blobs, versions) for copy, path in paths.items()]
+    return [_described(git, copy, path, found, versions) for copy, path in paths.items()]
 
 
 def _described(
-    git: Git, copy: bytes, path: bytes, blobs: Mapping[bytes, str], versions: Mapping[_Content, Version]
+    git: Git,
+    copy: bytes,
+    path: bytes,
+    found: Mapping[bytes, tuple[str, str]],
+    versions: Mapping[_Content, Version],
 ) -> Listed:
-    mine, theirs = blobs.get(path), blobs[copy]
+    (kind, oid), (_, theirs) = found.get(path, ("", "")), found[copy]
+    mine = oid if kind == "blob" else None
     added, removed = _lines(git, mine, theirs) if mine else (None, None)
     this = versions[path, mine] if mine else None
-    return Listed(path, copy, this, versions[path, theirs], added, removed)
+    return Listed(path, copy, this, versions[path, theirs], added, removed, kind == "tree")
 
 
 _Content = tuple[bytes, str]
@@ -149,7 +156,7 @@ def difference(repository: Repository, listed: Listed, *, colour: bool = False) 
 
     The names of the files are arguments here, after ``--``, as nothing else compares what is not committed.
     """
-    paths = [_existing(repository, listed.path), listed.copy]
+    paths = [listed.path if is_file(repository, listed.path) else b"/dev/null", listed.copy]
     names = [os.fsdecode(path) if path != b"-" else "./-" for path in paths]
     options = (f"--color={'always' if colour else 'never'}", "--src-prefix=this/", "--dst-prefix=other/")
     return repository.git()(
@@ -157,7 +164,7 @@ def difference(repository: Repository, listed: Listed, *, colour: bool = False) 
     ).stdout
 
 
-def _existing(repository: Repository, path: bytes) -> bytes:
+def is_file(repository: Repository, path: bytes) -> bool:
+    """Tell whether there is anything but a directory; a link to one is none."""
     whole = os.path.join(repository.top, path)
-    is_file = os.path.lexists(whole) and (os.path.islink(whole) or not os.path.isdir(whole))
-    return path if is_file else b"/dev/null"
+    return os.path.lexists(whole) and (os.path.islink(whole) or not os.path.isdir(whole))
