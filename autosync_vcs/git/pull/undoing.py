@@ -1,6 +1,7 @@
 """Takes back an apply that could not go on: the files are again what they were when it began.
 
-The journal and what is found tell what was done, path by path, so that it does not matter where it ended.
+The journal and what is found tell what was done, path by path, so that it does not matter where it ended,
+or was killed.
 What the user saved meanwhile has its name, and is found in none of our places: it stays.
 """
 
@@ -12,7 +13,7 @@ from contextlib import suppress
 
 from autosync_vcs.crash import crash_point
 from autosync_vcs.git.files.kept import restore
-from autosync_vcs.git.files.look import Local, look, look_below
+from autosync_vcs.git.files.look import DIRECTORY, UNKNOWN, Local, look, look_below
 from autosync_vcs.git.files.swap import directory, move
 from autosync_vcs.git.plumbing.entries import GITLINK, Step
 from autosync_vcs.git.plumbing.paths import parents
@@ -61,11 +62,11 @@ def _undo(repository: Repository, number: int, planned: Planned, returned: displ
         staged = _looked(repository, new)
         if staged is None:
             _take_out(repository, new, planned, returned)
-        elif not _is_ours(planned, staged):
-            displaced.give_back(repository, _displaced(new, planned), returned)
+        elif not _was_not_placed(planned, staged):
+            _give_back(repository, number, planned, new, returned)
     if step.old is not None and _looked(repository, old) is not None:
         _remove_empty(repository, step.path)
-        displaced.give_back(repository, _displaced(old, planned), returned)
+        _give_back(repository, number, planned, old, returned)
     if step.old is not None and step.old.mode == GITLINK:
         _make_submodule(repository, step.path)
 
@@ -107,8 +108,23 @@ def _make_submodule(repository: Repository, path: bytes) -> None:
         os.mkdir(name, dir_fd=parent)
 
 
-def _displaced(file: bytes, planned: Planned) -> Displaced:
-    return Displaced(file, planned.step, planned.believed, planned.staged)
+def _give_back(
+    repository: Repository, number: int, planned: Planned, file: bytes, returned: displaced.Returned
+) -> None:
+    """Give what came out its name again; the old commit's own content need not be kept beside a save."""
+    out = Displaced(file, planned.step, planned.believed, planned.staged)
+    found, there = _looked(repository, file), _looked(repository, repository.top + b"/" + planned.step.path)
+    is_known = number == 0 and found is not None and found.raw == planned.believed != UNKNOWN
+    if is_known and there is not None and there.mode != DIRECTORY and there.raw != planned.staged:
+        returned.out.append(out)
+    else:
+        displaced.give_back(repository, out, returned)
+
+
+def _was_not_placed(planned: Planned, staged: Local) -> bool:
+    """Tell a new file that waits from what came out; where inodes do not last, their contents do."""
+    is_told_by_content = planned.staged != planned.believed
+    return _is_ours(planned, staged) or (is_told_by_content and staged.raw == planned.staged)
 
 
 def _is_ours(planned: Planned, local: Local | None) -> bool:
