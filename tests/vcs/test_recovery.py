@@ -22,6 +22,7 @@ from tests.helpers.moments import at
 ROOT = Path(__file__).parent.parent.parent
 FILES = {"a": "1\n", "away": "1\n", "b": "1\n", "file": "1\n", "y": "1\n", "z": "1\n"}
 COMES: Files = {"a": "2\n", "b": "2\n", "file": None, "away": None, "y": "2\n", "z": "2\n"}
+LINES = "".join(f"line {number}\n" for number in range(30))
 SCRIPT = """
 import sys
 from contextlib import closing
@@ -168,6 +169,26 @@ def test_a_directory_that_took_the_place_of_a_file_just_before_the_kill_has_its_
     with world.opened() as driver:
         driver.recover()
     assert (world.work / taken_out.name / "precious").read_text() == "mine\n"
+
+
+@pytest.mark.parametrize("again", ["apply: race journal written", "displaced: exchanged back"])
+def test_what_is_saved_after_a_second_kill_is_merged_with_what_came_and_takes_nothing_of_it_back(
+    world: World, again: str
+) -> None:
+    world.publish({"a": LINES})
+    world.comes()
+    world.publish({"a": "theirs\n" + LINES})
+    with (world.work / "a").open("a") as file:
+        print("mine", file=file, flush=True)
+        world.kill("apply: branch moved")
+        print("more", file=file, flush=True)
+        world.kill(again, "start")
+        print("and more", file=file, flush=True)
+    with world.opened() as driver:
+        driver.recover()
+        driver.commit(None)
+    assert (world.work / "a").read_text() == "theirs\n" + LINES + "mine\nmore\nand more\n"
+    assert is_clean(world.work)
 
 
 def test_a_pull_that_is_killed_over_and_over_while_it_is_undone_loses_no_save(world: World) -> None:

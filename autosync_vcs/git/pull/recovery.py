@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from autosync_vcs.driver import Held
 from autosync_vcs.git.files import checkout
-from autosync_vcs.git.files.look import look_below
+from autosync_vcs.git.files.look import DIRECTORY, OTHER, look_below
 from autosync_vcs.git.index import index_journal
 from autosync_vcs.git.index.index_lock import IndexLock
 from autosync_vcs.git.plumbing.process import GitFailed
@@ -91,7 +91,7 @@ def _judge(repository: Repository, journal: Journal, returned: displaced.Returne
     for number, each in enumerate(journal.rounds):
         for planned in each:
             result.displaced += _left_over(repository, number, planned, returned)
-            if number > 0 and _holds(repository, planned):
+            if number > 0 and _holds_a_save(repository, planned):
                 returned.raced.append(planned.step)
 
 
@@ -115,7 +115,12 @@ def _left_over(
     return found
 
 
-def _holds(repository: Repository, planned: Planned) -> bool:
-    """Tell whether a path still, or again, holds the save that was about to be merged."""
+def _holds_a_save(repository: Repository, planned: Planned) -> bool:
+    """Tell whether a path that raced holds what the user saved, not what that was merged into.
+
+    Merging a save once more does no harm where it was made upon the merge.
+    """
     local = look_below(repository.top, planned.step.path, repository.object_format)
-    return local is not None and planned.believed != "" and local.raw == planned.believed
+    if local is None or local.mode in (DIRECTORY, OTHER) or planned.step.old is None:
+        return False
+    return local.raw != planned.staged
