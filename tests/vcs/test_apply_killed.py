@@ -93,7 +93,7 @@ from tests.helpers.applying import recover
 from autosync_vcs.git.plumbing.repository import discover
 recover(discover(sys.argv[1]))
 """
-RECOVERED_AT = ("recovery: journal empty", "apply: half swapped", "apply: recorded")
+RECOVERED_AT = ("undoing: done", "apply: half swapped", "apply: recorded")
 TOLD = (
     SCRIPT.replace("apply(disc", 'print("ready", flush=True)\napply(disc') + 'print("done", flush=True)\n'
 )

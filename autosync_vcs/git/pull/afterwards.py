@@ -17,6 +17,7 @@ from autosync_vcs.git.pull import displaced
 from autosync_vcs.git.pull.applied import Result
 from autosync_vcs.git.pull.journal import Journal, Planned
 from autosync_vcs.git.pull.rounds import Rounds
+from autosync_vcs.git.pull.undoing import undo
 
 FEW_DIRECTORIES = 32
 
@@ -47,6 +48,15 @@ class Afterwards:
             ):
                 os.fsync(fd)
         crash_point("apply: synced")
+
+    def take_back(self, journal: Journal, result: Result) -> None:
+        """Undo all that was done; nothing is left of it. Raises ``OSError`` where there is."""
+        undo(self._repository, journal, result)
+        crash_point("undoing: done")
+        with suppress(OSError):  # it is done, whether it would outlive a power cut or not
+            self.sync(journal)
+        Journal.drop(self._repository)
+        self.remove_stages(journal.rounds)
 
     def clean(self, journal: Journal, result: Result) -> None:
         """Let go of what was displaced, of the journal, and of what is staged."""
@@ -81,7 +91,7 @@ class Afterwards:
         if returned.raced or returned.late:
             with IndexLock(self._repository):
                 self._keep_what_does_not_merge(journal, returned, later)
-                self._merge(journal, returned, later)
+                self.merge_returned(journal, returned, later)
         result.conflicts += later.conflicts
         result.kept += returned.kept + later.kept
         result.dirty |= later.dirty
@@ -91,12 +101,10 @@ class Afterwards:
         displaced.forget(self._repository, returned)
 
     def merge_returned(self, journal: Journal, returned: displaced.Returned, result: Result) -> None:
-        """Merge saves that have their names back with the commit, which the branch has reached."""
-        if returned.raced:
-            with IndexLock(self._repository):
-                self._merge(journal, returned, result)
+        """Merge saves that have their names back with the commit, which the branch has reached.
 
-    def _merge(self, journal: Journal, returned: displaced.Returned, result: Result) -> None:
+        The caller holds index.lock.
+        """
         raced = [*returned.raced, *(late.step for late in returned.late)]
         if raced:
             journal.rounds = journal.rounds or [[]]

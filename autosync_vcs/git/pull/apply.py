@@ -6,8 +6,8 @@ What is done, and what a kill leaves after each step (``recover`` is the next st
 2. the journal is written; it and what is staged are synced               -> recover begins again
 3. index.lock is taken; the branch, the index and the user's operations
    are looked at again                                                    -> recover begins again
-4. files are swapped in one by one, what comes out is judged              -> recover puts back what is a
-                                                                             save, then begins again
+4. files are swapped in one by one, what comes out is judged              -> recover undoes all of it, then
+                                                                             begins again
 5. what raced is merged and swapped in, in further rounds                 -> likewise
 6. the index is written beside; it and the directories are synced; its
    record is written, the branch moved (CAS)                              -> recover completes the index
@@ -55,7 +55,6 @@ from autosync_vcs.git.pull.left_alone import left_alone
 from autosync_vcs.git.pull.new_index import NewIndex
 from autosync_vcs.git.pull.ready import Ready
 from autosync_vcs.git.pull.recovery import recovered
-from autosync_vcs.git.pull.undoing import undo
 
 LOCK_WAIT_S = 10.0
 REFERENCE_WAIT_S = 0.1
@@ -103,12 +102,7 @@ class Apply:
     def recover(self) -> Applied | None:
         """Finish what an interrupted run left; None where there was nothing. Raises ``Held``."""
         kept = settling.recover(self._repository)
-
-        def again(journal: Journal) -> Applied:
-            begun = Journal(journal.ref, journal.old, journal.new, in_the_way=journal.in_the_way)
-            return self._apply(begun, is_begun=True)
-
-        done = recovered(self._repository, self._afterwards, again)
+        done = recovered(self._repository, self._afterwards, self._apply)
         return _with(kept, self._revisited() if done is None else done)
 
     def revisit(self) -> Applied | None:
@@ -136,7 +130,7 @@ class Apply:
 
     # Before the lock
 
-    def _apply(self, journal: Journal, wait_s: float = LOCK_WAIT_S, *, is_begun: bool = False) -> Applied:
+    def _apply(self, journal: Journal, wait_s: float = LOCK_WAIT_S) -> Applied:
         repository, new, result = self._repository, journal.new, Result()
         self._mover.warm_up()  # it starts while files are staged
         steps = self._steps(journal.old, new)
@@ -157,7 +151,7 @@ class Apply:
             journal.in_the_way = ready.in_the_way
             journal.write(repository, ready.sync)
             crash_point("apply: journal written")
-            with self._undisturbed(journal, wait_s, is_begun=is_begun) as lock:
+            with self._undisturbed(journal, wait_s) as lock:
                 self._swap_in(ready, journal, result)
                 crash_point("apply: swapped")
                 left_behind.note(repository, steps)
@@ -189,14 +183,11 @@ class Apply:
         try:
             self._afterwards.rounds(journal, result).swap_in(ready)
         except (Held, GitFailed, OSError):
-            undo(self._repository, journal, result)
-            crash_point("undoing: done")
-            Journal.drop(self._repository)
-            self._afterwards.remove_stages(journal.rounds)
+            self._afterwards.take_back(journal, result)
             raise
 
     @contextmanager
-    def _undisturbed(self, journal: Journal, wait_s: float, *, is_begun: bool) -> Iterator[IndexLock]:
+    def _undisturbed(self, journal: Journal, wait_s: float) -> Iterator[IndexLock]:
         """Take the lock and look at everything again; where that fails, there is nothing to finish."""
         try:
             lock = IndexLock(self._repository, wait_s=wait_s)
@@ -206,8 +197,7 @@ class Apply:
                 lock.release()
                 raise
         except BaseException:
-            if not is_begun:  # else files were moved by the run that was interrupted
-                Journal.drop(self._repository)
+            Journal.drop(self._repository)
             raise
         with lock:
             crash_point("apply: locked")

@@ -1,19 +1,22 @@
 """Takes back an apply that could not go on: the files are again what they were when it began.
 
-The journal and what is found tell what was done, path by path, so that it does not matter where it ended.
+The journal and what is found tell what was done, path by path, so that it does not matter where it ended,
+or was killed.
 What the user saved meanwhile has its name, and is found in none of our places: it stays.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 
 from autosync_vcs.crash import crash_point
 from autosync_vcs.git.files.kept import restore
-from autosync_vcs.git.files.look import DIRECTORY, Local, look, look_below
+from autosync_vcs.git.files.look import DIRECTORY, UNKNOWN, Local, look, look_below
 from autosync_vcs.git.files.swap import directory, move
-from autosync_vcs.git.plumbing.entries import Step
+from autosync_vcs.git.plumbing.entries import GITLINK, Step
+from autosync_vcs.git.plumbing.paths import parents
 from autosync_vcs.git.plumbing.repository import Repository
 from autosync_vcs.git.pull import displaced
 from autosync_vcs.git.pull.applied import Displaced, Result
@@ -26,33 +29,46 @@ def undo(repository: Repository, journal: Journal, result: Result) -> None:
 
     Raises ``OSError`` where that, too, fails for a path: the journal is needed then as ever.
     """
-    returned, failures = displaced.Returned(), list[OSError]()
+    returned, failures = displaced.Returned(), dict[bytes, OSError]()
     for number, each in reversed(list(enumerate(journal.rounds))):
-        for planned in reversed(each):
+        for planned in _last_first(each):
+            path = planned.step.path
+            if any(other in parents(path) or path in parents(other) for other in failures):
+                continue  # its name is not free yet
             try:
                 _undo(repository, number, planned, returned)
             except OSError as error:
-                failures.append(error)
+                failures[path] = error
     for kept in reversed(result.made_room):
         with suppress(OSError):
             restore(repository, kept)
     displaced.settle(repository, returned.out)
-    if failures:
-        raise failures[0]
+    for first in failures.values():
+        raise first
+
+
+def _last_first(each: Iterable[Planned]) -> list[Planned]:
+    """Give the paths of a round in the order opposite to that of its swaps (swap_round.py)."""
+    paths = list(each)
+    put_in = [planned for planned in paths if planned.step.new is not None]
+    return [*reversed(put_in), *(planned for planned in paths if planned.step.new is None)]
 
 
 def _undo(repository: Repository, number: int, planned: Planned, returned: displaced.Returned) -> None:
-    new, old = (
-        os.path.join(planned.place, b"%d" % number, part, planned.step.path) for part in (b"new", b"old")
-    )
-    staged = _looked(repository, new)
-    if staged is None and planned.staged:
-        _take_out(repository, new, planned, returned)
-    elif staged is not None and staged.mode != DIRECTORY and not _is_ours(planned, staged):
-        displaced.give_back(repository, _displaced(new, planned), returned)
-    if _looked(repository, old) is not None:
-        _remove_empty(repository, planned.step.path)
-        displaced.give_back(repository, _displaced(old, planned), returned)
+    """Undo a step. Where it has no new or no old file, a directory of the stage may have its name there."""
+    step = planned.step
+    new, old = (os.path.join(planned.place, b"%d" % number, part, step.path) for part in (b"new", b"old"))
+    if planned.staged:
+        staged = _looked(repository, new)
+        if staged is None:
+            _take_out(repository, new, planned, returned)
+        elif not _was_not_placed(planned, staged):
+            _give_back(repository, number, planned, new, returned)
+    if step.old is not None and _looked(repository, old) is not None:
+        _remove_empty(repository, step.path)
+        _give_back(repository, number, planned, old, returned)
+    if step.old is not None and step.old.mode == GITLINK:
+        _make_submodule(repository, step.path)
 
 
 def _take_out(repository: Repository, stage: bytes, planned: Planned, returned: displaced.Returned) -> None:
@@ -82,8 +98,33 @@ def _remove_empty(repository: Repository, path: bytes) -> None:
         os.rmdir(name, dir_fd=parent)
 
 
-def _displaced(file: bytes, planned: Planned) -> Displaced:
-    return Displaced(file, planned.step, planned.believed, planned.staged)
+def _make_submodule(repository: Repository, path: bytes) -> None:
+    """Make the directory of a submodule that is not checked out, where nothing has its name."""
+    above, name = os.path.split(path)
+    with (
+        suppress(FileExistsError, NotADirectoryError),
+        directory(repository.top, above, create=True) as parent,
+    ):
+        os.mkdir(name, dir_fd=parent)
+
+
+def _give_back(
+    repository: Repository, number: int, planned: Planned, file: bytes, returned: displaced.Returned
+) -> None:
+    """Give what came out its name again; the old commit's own content need not be kept beside a save."""
+    out = Displaced(file, planned.step, planned.believed, planned.staged)
+    found, there = _looked(repository, file), _looked(repository, repository.top + b"/" + planned.step.path)
+    is_known = number == 0 and found is not None and found.raw == planned.believed != UNKNOWN
+    if is_known and there is not None and there.mode != DIRECTORY and there.raw != planned.staged:
+        returned.out.append(out)
+    else:
+        displaced.give_back(repository, out, returned)
+
+
+def _was_not_placed(planned: Planned, staged: Local) -> bool:
+    """Tell a new file that waits from what came out; where inodes do not last, their contents do."""
+    is_told_by_content = planned.staged != planned.believed
+    return _is_ours(planned, staged) or (is_told_by_content and staged.raw == planned.staged)
 
 
 def _is_ours(planned: Planned, local: Local | None) -> bool:
