@@ -21,6 +21,7 @@ from typing import NamedTuple
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Kept
 from autosync_vcs.git.files.dropping import judged
+from autosync_vcs.git.files.inheriting import take_over
 from autosync_vcs.git.files.kept import WRITTEN_LATE, keep
 from autosync_vcs.git.files.look import LARGE_BYTES, Local, look, look_below
 from autosync_vcs.git.files.places import Places, make
@@ -91,8 +92,7 @@ def revisit(repository: Repository) -> Returned:
             continue
         returned.records.append(record)
         if found.raw == displaced.placed:  # we were killed after the exchange
-            returned.raced.append(displaced.step)
-            returned.out.append(_out(displaced, found))
+            _note_exchanged(displaced, found, returned)
         else:
             give_back(repository, displaced, returned)
             crash_point("displaced: given back")
@@ -140,18 +140,22 @@ def give_back(repository: Repository, displaced: Displaced, returned: Returned) 
             returned.raced.append(step)
             return
         if displaced.placed and local.raw == displaced.placed:
+            with suppress(PermissionError):  # a file of somebody else's keeps its own
+                take_over(stage, name, local.signature.mode, parent, target)
             exchange(stage, name, parent, target)
-            returned.raced.append(step)
             crash_point("displaced: exchanged back")
-            returned.out.append(_out(displaced, local))
+            _note_exchanged(displaced, local, returned)
             return
     returned.kept.append(keep(repository, displaced.file, step.path, WRITTEN_LATE))
 
 
-def _out(displaced: Displaced, new: Local) -> Displaced:
-    """Say that the file of a late save now holds what the commit brought."""
+def _note_exchanged(displaced: Displaced, came_out: Local, returned: Returned) -> None:
+    """Let a late save be merged with what came out for it, whose mode may have been changed since."""
     step = displaced.step
-    return Displaced(displaced.file, Step(step.path, step.new, step.new), new.raw)
+    if step.new is not None and came_out.mode in FILES:
+        step = Step(step.path, step.old, Entry(came_out.mode, step.new.oid))
+    returned.raced.append(step)
+    returned.out.append(Displaced(displaced.file, Step(step.path, step.new, step.new), came_out.raw))
 
 
 def forget(repository: Repository, returned: Returned) -> None:
