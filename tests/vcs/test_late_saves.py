@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -13,8 +17,19 @@ import pytest
 from autosync_common.settings import VcsConfig
 from autosync_vcs.git.gitdriver import GitDriver
 from tests.helpers.gitbox import Files, commit, contents, git, make_pair, tree
+from tests.helpers.moments import at
 
 LINES = "".join(f"line {number}\n" for number in range(30))
+KILLED_AT = (
+    "displaced: about to be moved back", "displaced: given back", "apply: race journal written",
+    "apply: journal gone",
+)  # fmt: skip
+COMMIT = """
+import sys
+from autosync_common.settings import VcsConfig
+from autosync_vcs.git.gitdriver import GitDriver
+GitDriver(sys.argv[1], VcsConfig(), "ben").commit(None)
+"""
 
 
 @dataclass(slots=True)
@@ -95,3 +110,65 @@ def test_a_late_save_lets_nobody_read_what_became_private(hosts: Hosts, attempt:
     assert contents(hosts.ben)["run.sh"].startswith("ANNA\n")
     assert contents(hosts.ben)["run.sh"].endswith("late\n")
     assert stat.S_IMODE((hosts.ben / "run.sh").stat().st_mode) == 0o600
+
+
+# Names that became free
+
+
+def commit_killed(hosts: Hosts, point: str) -> None:
+    """Commit in a process of its own that is killed there, and start again."""
+    hosts.driver.close()
+    done = subprocess.run(
+        (sys.executable, "-c", COMMIT, str(hosts.ben)),
+        env=os.environ | {"AUTOSYNC_CRASH_AT": point}, capture_output=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def start_again(hosts: Hosts) -> None:
+    hosts.driver = GitDriver(str(hosts.ben), VcsConfig(), "ben")
+    hosts.driver.recover()
+    hosts.driver.commit(None)
+
+
+def test_no_other_git_comes_between_a_late_save_and_what_it_is_merged_with(hosts: Hosts) -> None:
+    append, locked = hosts.opens("app.log"), list[bool]()
+    hosts.comes({"app.log": "ANNA\n" + LINES})
+    (hosts.ben / "app.log").rename(hosts.ben / "app.log.1")
+    append("late\n")
+    with at("displaced: given back", lambda: locked.append((hosts.ben / ".git/index.lock").exists())):
+        hosts.driver.commit(None)
+    assert locked == [True]
+    assert contents(hosts.ben)["app.log"] == "ANNA\n" + LINES + "late\n"
+
+
+@pytest.mark.parametrize(
+    ("point", "is_edited"),
+    [(point, False) for point in KILLED_AT] + [(point, True) for point in KILLED_AT[1:]],
+)
+def test_a_kill_before_a_late_save_that_got_a_free_name_is_merged_takes_back_nothing(
+    hosts: Hosts, point: str, is_edited: bool
+) -> None:
+    append = hosts.opens("app.log")
+    hosts.comes({"app.log": "ANNA\n" + LINES})
+    (hosts.ben / "app.log").rename(hosts.ben / "app.log.1")
+    append("late\n")
+    commit_killed(hosts, point)
+    if is_edited:
+        with (hosts.ben / "app.log").open("a") as file:
+            file.write("edited\n")
+    start_again(hosts)
+    assert contents(hosts.ben)["app.log"] == "ANNA\n" + LINES + "late\n" + "edited\n" * is_edited
+    assert not [name for name in contents(hosts.ben) if "conflict" in name]
+    assert not hosts.driver.commit(None).changes
+
+
+def test_a_late_save_that_is_removed_after_a_kill_stays_removed(hosts: Hosts) -> None:
+    append = hosts.opens("app.log")
+    hosts.comes({"app.log": "ANNA\n" + LINES})
+    (hosts.ben / "app.log").rename(hosts.ben / "app.log.1")
+    append("late\n")
+    commit_killed(hosts, "displaced: given back")
+    (hosts.ben / "app.log").unlink()
+    start_again(hosts)
+    assert "app.log" not in contents(hosts.ben)

@@ -71,17 +71,21 @@ class Afterwards:
         self.remove_stages([])
         clear(self._repository, Places(self._repository).of(b""), 0)
 
+    def written_late(self) -> set[bytes]:
+        """Give the paths whose late saves the next commit takes up."""
+        return {save.displaced.step.path for save in displaced.written(self._repository)}
+
     def revisit(self, result: Result, now: str) -> None:
         """Look again at files that a program had open when they were displaced; HEAD is at ``now``."""
-        if not displaced.waiting(self._repository):
+        saves = displaced.written(self._repository)
+        if not saves:
             return
-        returned = displaced.revisit(self._repository)
         journal = Journal(head(self._repository).ref or "", now, now)
         later = Result()
-        if returned.raced or returned.late:
-            with IndexLock(self._repository):
-                self._keep_what_does_not_merge(journal, returned, later)
-                self._merge(journal, returned, later)
+        with IndexLock(self._repository):
+            returned = displaced.take_up(self._repository, saves)
+            self._keep_what_does_not_merge(journal, returned, later)
+            self._merge(journal, returned, later)
         result.conflicts += later.conflicts
         result.kept += returned.kept + later.kept
         result.dirty |= later.dirty

@@ -171,7 +171,7 @@ class Apply:
             new_index.end()
         result.dirty -= flags.assumed
         self._afterwards.clean(journal, result)
-        self._afterwards.revisit(result, new)
+        result.dirty |= self._afterwards.written_late()
         return result.applied(steps)
 
     def _steps(self, old: str | None, new: str) -> list[Step]:

@@ -34,6 +34,26 @@ from autosync_vcs.git.pull.applied import Displaced
 from autosync_vcs.git.pull.journal import pack_step, unpack_step
 
 
+class _Waiting(NamedTuple):
+    """What a record tells.
+
+    ``since`` is when it was displaced, ``is_back`` that it was about to get its name back, to be merged.
+    """
+
+    record: bytes
+    displaced: Displaced
+    since: float
+    is_back: bool
+
+
+class Written(NamedTuple):
+    """A late save: what its record tells, and what it holds; None where it has its name back already."""
+
+    record: bytes
+    displaced: Displaced
+    found: Local | None
+
+
 class Late(NamedTuple):
     """A late save to be merged into the file that has its name now; what waits on, and in which record."""
 
@@ -75,26 +95,42 @@ def waiting(repository: Repository) -> bool:
     return any(True for _ in _records(repository))
 
 
-def revisit(repository: Repository) -> Returned:
-    """Look at what waits: drop it, leave it, or give a late save its name back."""
-    returned = Returned()
-    for record, displaced, since in list(_records(repository)):
-        if not os.path.lexists(displaced.file) or _dropped(repository, displaced, since=since):
+def written(repository: Repository) -> list[Written]:
+    """Drop what nobody can write to any more; give what was written to since it was displaced."""
+    saves = []
+    for waits in list(_records(repository)):
+        record, displaced = waits.record, waits.displaced
+        is_gone = not os.path.lexists(displaced.file)
+        if is_gone and waits.is_back:
+            saves.append(Written(record, displaced, None))
+        elif is_gone or _dropped(repository, displaced, since=waits.since):
             os.unlink(record)
+        else:
+            found = look_below(*os.path.split(displaced.file), repository.object_format)
+            if found is not None and found.raw not in ("", displaced.expected):
+                saves.append(Written(record, displaced, found))
+    return saves
+
+
+def take_up(repository: Repository, saves: Iterable[Written]) -> Returned:
+    """Give late saves their names back, or what they are to be merged as; the caller holds index.lock."""
+    returned = Returned()
+    for record, displaced, found in saves:
+        if returned.concerns(displaced.step.path):
             continue
-        found = look_below(*os.path.split(displaced.file), repository.object_format)
-        if found is None or found.raw in ("", displaced.expected) or returned.concerns(displaced.step.path):
-            continue
-        if _has_lost_its_name(repository, displaced, found):
+        if found is not None and _has_lost_its_name(repository, displaced, found):
             late = _late(repository, displaced, found, record)
             if late is not None:
                 returned.late.append(late)
             continue
         returned.records.append(record)
-        if found.raw == displaced.placed:  # we were killed after the exchange
+        if found is None:  # we were killed after it had moved back
+            if look_below(repository.top, displaced.step.path, repository.object_format) is not None:
+                returned.raced.append(displaced.step)
+        elif found.raw == displaced.placed:  # we were killed after the exchange
             _note_exchanged(displaced, found, returned)
         else:
-            give_back(repository, displaced, returned)
+            give_back(repository, displaced, returned, record)
             crash_point("displaced: given back")
     return returned
 
@@ -124,8 +160,13 @@ def _late(repository: Repository, displaced: Displaced, found: Local, record: by
     return Late(Step(path, displaced.step.old, now), waits, record)
 
 
-def give_back(repository: Repository, displaced: Displaced, returned: Returned) -> None:
-    """Give a save its name again, unless another file has it that is not the one we put there."""
+def give_back(
+    repository: Repository, displaced: Displaced, returned: Returned, record: bytes | None = None
+) -> None:
+    """Give a save its name again, unless another file has it that is not the one we put there.
+
+    Its record, if it has one, says so first: else nobody would know that it is still to be merged.
+    """
     step = displaced.step
     here, name = os.path.split(displaced.file)
     with (
@@ -136,6 +177,9 @@ def give_back(repository: Repository, displaced: Displaced, returned: Returned) 
         target = os.path.basename(step.path)
         local = look(parent, target, repository.object_format)
         if local is None:
+            if record is not None:
+                _note(record, displaced, time.time(), is_back=True)
+                crash_point("displaced: about to be moved back")
             move(stage, name, parent, target)
             returned.raced.append(step)
             return
@@ -159,12 +203,12 @@ def _note_exchanged(displaced: Displaced, came_out: Local, returned: Returned) -
 
 
 def forget(repository: Repository, returned: Returned) -> None:
-    """Drop what ``revisit`` looked at, or let it wait anew."""
+    """Drop what ``take_up`` dealt with, or let it wait anew."""
     for each in returned.out:
         if not _dropped(repository, each, since=time.time()):
             _let_wait(repository, each)
     for late in returned.late:
-        _note(late.record.removesuffix(b".json"), late.waits, time.time())
+        _note(late.record, late.waits, time.time())
     for record in returned.records:
         with suppress(FileNotFoundError):
             os.unlink(record)
@@ -187,24 +231,25 @@ def _let_wait(repository: Repository, displaced: Displaced) -> None:
     home = Places(repository).home_of(displaced.file, displaced.step.path)
     file = os.path.join(home, b"displaced", token)
     make(repository, os.path.dirname(file))
-    _note(os.path.join(base, token), displaced._replace(file=file), time.time())
+    _note(os.path.join(base, token + b".json"), displaced._replace(file=file), time.time())
     with reached(displaced.file) as (near, name):
         os.rename(name, file, src_dir_fd=near)
 
 
-def _note(name: bytes, displaced: Displaced, since: float) -> None:
-    """Write a record, durably; ``name`` is its own without an ending."""
+def _note(record: bytes, displaced: Displaced, since: float, *, is_back: bool = False) -> None:
+    """Write a record, durably."""
     fields = {
         "file": base64.b64encode(displaced.file).decode(),
         "step": pack_step(displaced.step),
         "expected": displaced.expected,
         "placed": displaced.placed,
         "since": since,
+        "is_back": is_back,
     }
-    write_whole(name + b".json", json.dumps(fields).encode(), Lasts.WHOLE)
+    write_whole(record, json.dumps(fields).encode(), Lasts.WHOLE)
 
 
-def _records(repository: Repository) -> Iterator[tuple[bytes, Displaced, float]]:
+def _records(repository: Repository) -> Iterator[_Waiting]:
     base = os.path.join(repository.state_dir, b"displaced")
     with suppress(FileNotFoundError):
         for name in sorted(os.listdir(base)):
@@ -212,17 +257,18 @@ def _records(repository: Repository) -> Iterator[tuple[bytes, Displaced, float]]
                 continue
             record = os.path.join(base, name)
             try:
-                yield record, *_record(record)
+                yield _record(record)
             except (ValueError, KeyError, TypeError):  # torn by a power cut
                 _put_aside(repository, record)
 
 
-def _record(path: bytes) -> tuple[Displaced, float]:
+def _record(path: bytes) -> _Waiting:
     with open(path, encoding="ascii") as file:
         fields = json.load(file)
     step = unpack_step(fields["step"])
     file_name = base64.b64decode(fields["file"])
-    return Displaced(file_name, step, fields["expected"], fields["placed"]), fields["since"]
+    displaced = Displaced(file_name, step, fields["expected"], fields["placed"])
+    return _Waiting(path, displaced, fields["since"], fields.get("is_back", False))
 
 
 def _put_aside(repository: Repository, record: bytes) -> None:
