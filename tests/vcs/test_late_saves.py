@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -172,3 +173,48 @@ def test_a_late_save_that_is_removed_after_a_kill_stays_removed(hosts: Hosts) ->
     (hosts.ben / "app.log").unlink()
     start_again(hosts)
     assert "app.log" not in contents(hosts.ben)
+
+
+@pytest.mark.parametrize("how", ["rotated", "removed"])
+@pytest.mark.parametrize("times", [0, 1, 2], ids=["the first time", "the second time", "the third time"])
+def test_a_late_save_to_a_name_that_is_free_takes_back_nothing_that_came_since(
+    hosts: Hosts, how: str, times: int
+) -> None:
+    append = hosts.opens("app.log")
+    hosts.comes({"app.log": "ANNA\n" + LINES})
+    for number in range(times):
+        append(f"late {number}\n")
+        hosts.driver.commit(None)
+        hosts.driver.push()
+        git(hosts.anna, "pull", "-q")
+        hosts.comes({"app.log": f"ANNA {number}\n" + contents(hosts.anna)["app.log"]})
+    before = contents(hosts.ben)["app.log"]
+    if how == "rotated":
+        (hosts.ben / "app.log").rename(hosts.ben / "app.log.1")
+    else:
+        (hosts.ben / "app.log").unlink()
+    append("late\n")
+    hosts.driver.commit(None)
+    assert contents(hosts.ben)["app.log"] == before + "late\n"
+    assert not [name for name in contents(hosts.ben) if "conflict" in name]
+
+
+def test_a_late_save_to_a_name_that_is_free_takes_back_no_second_pull(hosts: Hosts) -> None:
+    append = hosts.opens("app.log")
+    hosts.comes({"app.log": "ANNA\n" + LINES})
+    hosts.comes({"app.log": "AGAIN\nANNA\n" + LINES})
+    (hosts.ben / "app.log").unlink()
+    append("late\n")
+    hosts.driver.commit(None)
+    assert contents(hosts.ben)["app.log"] == "AGAIN\nANNA\n" + LINES + "late\n"
+
+
+def test_a_late_save_gets_the_name_of_a_directory_that_came_and_that_somebody_removed(hosts: Hosts) -> None:
+    append = hosts.opens("app.log")
+    (hosts.anna / "app.log").unlink()
+    hosts.comes({"app.log/today": "a directory now\n"})
+    shutil.rmtree(hosts.ben / "app.log")
+    append("late\n")
+    hosts.driver.commit(None)
+    assert contents(hosts.ben)["app.log"] == LINES + "late\n"
+    assert tree(hosts.ben).keys() == {"app.log", "other.txt", "run.sh"}

@@ -79,7 +79,7 @@ class Apply:
         self._reader = reader
         self._writer = Writer(repository, self._reader)
         self._mover = Mover(repository, "autosync: pulled")
-        self._afterwards = Afterwards(repository, self._writer, host)
+        self._afterwards = Afterwards(repository, self._reader, self._writer, host)
 
     def warm_up(self) -> None:
         """Start what the next apply would have to wait for."""

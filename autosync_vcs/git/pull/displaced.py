@@ -13,7 +13,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -32,6 +32,9 @@ from autosync_vcs.git.plumbing.repository import Repository
 from autosync_vcs.git.plumbing.whole_file import Lasts, write_whole
 from autosync_vcs.git.pull.applied import Displaced
 from autosync_vcs.git.pull.journal import pack_step, unpack_step
+
+Committed = Callable[[bytes], Entry | None]
+"""Gives what the last commit has at a path."""
 
 
 class _Waiting(NamedTuple):
@@ -112,11 +115,15 @@ def written(repository: Repository) -> list[Written]:
     return saves
 
 
-def take_up(repository: Repository, saves: Iterable[Written]) -> Returned:
-    """Give late saves their names back, or what they are to be merged as; the caller holds index.lock."""
+def take_up(repository: Repository, saves: Iterable[Written], committed: Committed) -> Returned:
+    """Give late saves their names back, or what they are to be merged as; the caller holds index.lock.
+
+    What gets a name that is free is merged with what was ``committed``: more may have come by that name.
+    """
     returned = Returned()
     for record, displaced, found in saves:
-        if returned.concerns(displaced.step.path):
+        path = displaced.step.path
+        if returned.concerns(path):
             continue
         if found is not None and _has_lost_its_name(repository, displaced, found):
             late = _late(repository, displaced, found, record)
@@ -125,12 +132,15 @@ def take_up(repository: Repository, saves: Iterable[Written]) -> Returned:
             continue
         returned.records.append(record)
         if found is None:  # we were killed after it had moved back
-            if look_below(repository.top, displaced.step.path, repository.object_format) is not None:
+            if look_below(repository.top, path, repository.object_format) is not None:
                 returned.raced.append(displaced.step)
         elif found.raw == displaced.placed:  # we were killed after the exchange
             _note_exchanged(displaced, found, returned)
         else:
-            give_back(repository, displaced, returned, record)
+            is_free = look_below(repository.top, path, repository.object_format) is None
+            coming = committed(path) if is_free else displaced.step.new
+            step = Step(path, displaced.step.old, coming)
+            give_back(repository, displaced._replace(step=step), returned, record)
             crash_point("displaced: given back")
     return returned
 
