@@ -17,6 +17,7 @@ import pytest
 
 from autosync_common.settings import VcsConfig
 from autosync_vcs.git.gitdriver import GitDriver
+from tests.helpers.disks import mounted
 from tests.helpers.gitbox import Files, commit, contents, git, make_pair, tree
 from tests.helpers.moments import at
 
@@ -54,8 +55,12 @@ class Hosts:
         self.driver.fetch()
         self.driver.integrate()
 
-    def close(self) -> None:
+    def ends(self) -> None:
+        """Let Ben's programs end."""
         self._open.close()
+
+    def close(self) -> None:
+        self.ends()
         self.driver.close()
 
 
@@ -218,3 +223,25 @@ def test_a_late_save_gets_the_name_of_a_directory_that_came_and_that_somebody_re
     hosts.driver.commit(None)
     assert contents(hosts.ben)["app.log"] == LINES + "late\n"
     assert tree(hosts.ben).keys() == {"app.log", "other.txt", "run.sh"}
+
+
+# Disks that are away
+
+
+def test_a_late_save_on_a_disk_that_is_away_for_a_while_is_taken_up_once_it_is_back(
+    hosts: Hosts, tmp_path: Path
+) -> None:
+    disk, place = tmp_path / "disk", hosts.ben / "m"
+    hosts.comes({"m/app.log": LINES})
+    shutil.copytree(place, disk)
+    with mounted(disk, place):
+        append = hosts.opens("m/app.log")
+        hosts.comes({"m/app.log": "ANNA\n" + LINES})
+        append("late\n")
+        hosts.ends()
+    (hosts.ben / "other.txt").write_text("2\n")
+    assert [change.path for change in hosts.driver.commit([b"other.txt"]).changes] == ["other.txt"]
+    with mounted(disk, place):
+        hosts.driver.commit([])
+        assert contents(hosts.ben)["m/app.log"] == "ANNA\n" + LINES + "late\n"
+        assert hosts.driver.commit(None).revision is None

@@ -260,6 +260,7 @@ def _note(record: bytes, displaced: Displaced, since: float, *, is_back: bool = 
 
 
 def _records(repository: Repository) -> Iterator[_Waiting]:
+    """Give what is known of files that wait, but of those on a disk that is away."""
     base = os.path.join(repository.state_dir, b"displaced")
     with suppress(FileNotFoundError):
         for name in sorted(os.listdir(base)):
@@ -267,9 +268,12 @@ def _records(repository: Repository) -> Iterator[_Waiting]:
                 continue
             record = os.path.join(base, name)
             try:
-                yield _record(record)
+                waits = _record(record)
             except (ValueError, KeyError, TypeError):  # torn by a power cut
                 _put_aside(repository, record)
+                continue
+            if os.path.isdir(os.path.dirname(waits.displaced.file)):
+                yield waits
 
 
 def _record(path: bytes) -> _Waiting:
