@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,18 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("only root may mount a file system")
     yield place
     subprocess.run(("umount", "-l", str(place)), check=True)
+
+
+@contextmanager
+def mounted(source: Path, target: Path) -> Iterator[None]:
+    """Mount a directory upon another one; the test is left out where we may not."""
+    done = subprocess.run(("mount", "--bind", str(source), str(target)), check=False, capture_output=True)
+    if done.returncode:
+        pytest.skip("only root may mount a directory")
+    try:
+        yield
+    finally:
+        subprocess.run(("umount", "-l", str(target)), check=True)
 
 
 def resize(place: Path, size: int) -> None:

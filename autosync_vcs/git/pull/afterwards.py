@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable
 from contextlib import suppress
+from functools import partial
 
 from autosync_vcs.crash import crash_point
 from autosync_vcs.git.files.kept import WRITTEN_LATE, keep
@@ -12,7 +13,10 @@ from autosync_vcs.git.files.places import Places, clear
 from autosync_vcs.git.files.swap import directory, sync_file_system
 from autosync_vcs.git.files.writing import Writer
 from autosync_vcs.git.index.index_lock import IndexLock
+from autosync_vcs.git.plumbing.entries import FILES, LINK, Entry
+from autosync_vcs.git.plumbing.reader import Reader
 from autosync_vcs.git.plumbing.repository import Repository, head
+from autosync_vcs.git.plumbing.trees import lookup
 from autosync_vcs.git.pull import displaced
 from autosync_vcs.git.pull.applied import Result
 from autosync_vcs.git.pull.journal import Journal, Planned
@@ -25,9 +29,10 @@ FEW_DIRECTORIES = 32
 class Afterwards:
     """For one repository."""
 
-    def __init__(self, repository: Repository, writer: Writer, host: str | None) -> None:
+    def __init__(self, repository: Repository, reader: Reader, writer: Writer, host: str | None) -> None:
         """``host`` is the name of this one in commits."""
         self._repository = repository
+        self._reader = reader
         self._writer = writer
         self._host = host
 
@@ -81,17 +86,21 @@ class Afterwards:
         self.remove_stages([])
         clear(self._repository, Places(self._repository).of(b""), 0)
 
+    def written_late(self) -> set[bytes]:
+        """Give the paths whose late saves the next commit takes up."""
+        return {save.displaced.step.path for save in displaced.written(self._repository)}
+
     def revisit(self, result: Result, now: str) -> None:
         """Look again at files that a program had open when they were displaced; HEAD is at ``now``."""
-        if not displaced.waiting(self._repository):
+        saves = displaced.written(self._repository)
+        if not saves:
             return
-        returned = displaced.revisit(self._repository)
         journal = Journal(head(self._repository).ref or "", now, now)
         later = Result()
-        if returned.raced or returned.late:
-            with IndexLock(self._repository):
-                self._keep_what_does_not_merge(journal, returned, later)
-                self.merge_returned(journal, returned, later)
+        with IndexLock(self._repository):
+            returned = displaced.take_up(self._repository, saves, partial(self._committed, now))
+            self._keep_what_does_not_merge(journal, returned, later)
+            self.merge_returned(journal, returned, later)
         result.conflicts += later.conflicts
         result.kept += returned.kept + later.kept
         result.dirty |= later.dirty
@@ -99,6 +108,11 @@ class Afterwards:
             self.sync(journal)
             self.clean(journal, later)
         displaced.forget(self._repository, returned)
+
+    def _committed(self, commit: str, path: bytes) -> Entry | None:
+        """Give the file or link that a commit has at a path."""
+        found = lookup(self._reader, commit, path)
+        return found if found is not None and found.mode in (*FILES, LINK) else None
 
     def merge_returned(self, journal: Journal, returned: displaced.Returned, result: Result) -> None:
         """Merge saves that have their names back with the commit, which the branch has reached.

@@ -78,7 +78,7 @@ class Apply:
         self._reader = reader
         self._writer = Writer(repository, self._reader)
         self._mover = Mover(repository, "autosync: pulled")
-        self._afterwards = Afterwards(repository, self._writer, host)
+        self._afterwards = Afterwards(repository, self._reader, self._writer, host)
 
     def warm_up(self) -> None:
         """Start what the next apply would have to wait for."""
@@ -165,7 +165,7 @@ class Apply:
             new_index.end()
         result.dirty -= flags.assumed
         self._afterwards.clean(journal, result)
-        self._afterwards.revisit(result, new)
+        result.dirty |= self._afterwards.written_late()
         return result.applied(steps)
 
     def _steps(self, old: str | None, new: str) -> list[Step]:

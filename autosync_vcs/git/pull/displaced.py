@@ -13,7 +13,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from typing import NamedTuple
 from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Kept
 from autosync_vcs.git.files.dropping import judged
+from autosync_vcs.git.files.inheriting import take_over
 from autosync_vcs.git.files.kept import WRITTEN_LATE, keep
 from autosync_vcs.git.files.look import LARGE_BYTES, Local, look, look_below
 from autosync_vcs.git.files.places import Places, make
@@ -31,6 +32,29 @@ from autosync_vcs.git.plumbing.repository import Repository
 from autosync_vcs.git.plumbing.whole_file import Lasts, write_whole
 from autosync_vcs.git.pull.applied import Displaced
 from autosync_vcs.git.pull.journal import pack_step, unpack_step
+
+Committed = Callable[[bytes], Entry | None]
+"""Gives what the last commit has at a path."""
+
+
+class _Waiting(NamedTuple):
+    """What a record tells.
+
+    ``since`` is when it was displaced, ``is_back`` that it was about to get its name back, to be merged.
+    """
+
+    record: bytes
+    displaced: Displaced
+    since: float
+    is_back: bool
+
+
+class Written(NamedTuple):
+    """A late save: what its record tells, and what it holds; None where it has its name back already."""
+
+    record: bytes
+    displaced: Displaced
+    found: Local | None
 
 
 class Late(NamedTuple):
@@ -74,27 +98,49 @@ def waiting(repository: Repository) -> bool:
     return any(True for _ in _records(repository))
 
 
-def revisit(repository: Repository) -> Returned:
-    """Look at what waits: drop it, leave it, or give a late save its name back."""
-    returned = Returned()
-    for record, displaced, since in list(_records(repository)):
-        if not os.path.lexists(displaced.file) or _dropped(repository, displaced, since=since):
+def written(repository: Repository) -> list[Written]:
+    """Drop what nobody can write to any more; give what was written to since it was displaced."""
+    saves = []
+    for waits in list(_records(repository)):
+        record, displaced = waits.record, waits.displaced
+        is_gone = not os.path.lexists(displaced.file)
+        if is_gone and waits.is_back:
+            saves.append(Written(record, displaced, None))
+        elif is_gone or _dropped(repository, displaced, since=waits.since):
             os.unlink(record)
+        else:
+            found = look_below(*os.path.split(displaced.file), repository.object_format)
+            if found is not None and found.raw not in ("", displaced.expected):
+                saves.append(Written(record, displaced, found))
+    return saves
+
+
+def take_up(repository: Repository, saves: Iterable[Written], committed: Committed) -> Returned:
+    """Give late saves their names back, or what they are to be merged as; the caller holds index.lock.
+
+    What gets a name that is free is merged with what was ``committed``: more may have come by that name.
+    """
+    returned = Returned()
+    for record, displaced, found in saves:
+        path = displaced.step.path
+        if returned.concerns(path):
             continue
-        found = look_below(*os.path.split(displaced.file), repository.object_format)
-        if found is None or found.raw in ("", displaced.expected) or returned.concerns(displaced.step.path):
-            continue
-        if _has_lost_its_name(repository, displaced, found):
+        if found is not None and _has_lost_its_name(repository, displaced, found):
             late = _late(repository, displaced, found, record)
             if late is not None:
                 returned.late.append(late)
             continue
         returned.records.append(record)
-        if found.raw == displaced.placed:  # we were killed after the exchange
-            returned.raced.append(displaced.step)
-            returned.out.append(_out(displaced, found))
+        if found is None:  # we were killed after it had moved back
+            if look_below(repository.top, path, repository.object_format) is not None:
+                returned.raced.append(displaced.step)
+        elif found.raw == displaced.placed:  # we were killed after the exchange
+            _note_exchanged(displaced, found, returned)
         else:
-            give_back(repository, displaced, returned)
+            is_free = look_below(repository.top, path, repository.object_format) is None
+            coming = committed(path) if is_free else displaced.step.new
+            step = Step(path, displaced.step.old, coming)
+            give_back(repository, displaced._replace(step=step), returned, record)
             crash_point("displaced: given back")
     return returned
 
@@ -124,8 +170,13 @@ def _late(repository: Repository, displaced: Displaced, found: Local, record: by
     return Late(Step(path, displaced.step.old, now), waits, record)
 
 
-def give_back(repository: Repository, displaced: Displaced, returned: Returned) -> None:
-    """Give a save its name again, unless another file has it that is not the one we put there."""
+def give_back(
+    repository: Repository, displaced: Displaced, returned: Returned, record: bytes | None = None
+) -> None:
+    """Give a save its name again, unless another file has it that is not the one we put there.
+
+    Its record, if it has one, says so first: else nobody would know that it is still to be merged.
+    """
     step = displaced.step
     here, name = os.path.split(displaced.file)
     with (
@@ -136,31 +187,38 @@ def give_back(repository: Repository, displaced: Displaced, returned: Returned) 
         target = os.path.basename(step.path)
         local = look(parent, target, repository.object_format)
         if local is None:
+            if record is not None:
+                _note(record, displaced, time.time(), is_back=True)
+                crash_point("displaced: about to be moved back")
             move(stage, name, parent, target)
             returned.raced.append(step)
             return
         if displaced.placed and local.raw == displaced.placed:
+            with suppress(PermissionError):  # a file of somebody else's keeps its own
+                take_over(stage, name, local.signature.mode, parent, target)
             exchange(stage, name, parent, target)
-            returned.raced.append(step)
             crash_point("displaced: exchanged back")
-            returned.out.append(_out(displaced, local))
+            _note_exchanged(displaced, local, returned)
             return
     returned.kept.append(keep(repository, displaced.file, step.path, WRITTEN_LATE))
 
 
-def _out(displaced: Displaced, new: Local) -> Displaced:
-    """Say that the file of a late save now holds what the commit brought."""
+def _note_exchanged(displaced: Displaced, came_out: Local, returned: Returned) -> None:
+    """Let a late save be merged with what came out for it, whose mode may have been changed since."""
     step = displaced.step
-    return Displaced(displaced.file, Step(step.path, step.new, step.new), new.raw)
+    if step.new is not None and came_out.mode in FILES:
+        step = Step(step.path, step.old, Entry(came_out.mode, step.new.oid))
+    returned.raced.append(step)
+    returned.out.append(Displaced(displaced.file, Step(step.path, step.new, step.new), came_out.raw))
 
 
 def forget(repository: Repository, returned: Returned) -> None:
-    """Drop what ``revisit`` looked at, or let it wait anew."""
+    """Drop what ``take_up`` dealt with, or let it wait anew."""
     for each in returned.out:
         if not _dropped(repository, each, since=time.time()):
             _let_wait(repository, each)
     for late in returned.late:
-        _note(late.record.removesuffix(b".json"), late.waits, time.time())
+        _note(late.record, late.waits, time.time())
     for record in returned.records:
         with suppress(FileNotFoundError):
             os.unlink(record)
@@ -183,24 +241,26 @@ def _let_wait(repository: Repository, displaced: Displaced) -> None:
     home = Places(repository).home_of(displaced.file, displaced.step.path)
     file = os.path.join(home, b"displaced", token)
     make(repository, os.path.dirname(file))
-    _note(os.path.join(base, token), displaced._replace(file=file), time.time())
+    _note(os.path.join(base, token + b".json"), displaced._replace(file=file), time.time())
     with reached(displaced.file) as (near, name):
         os.rename(name, file, src_dir_fd=near)
 
 
-def _note(name: bytes, displaced: Displaced, since: float) -> None:
-    """Write a record, durably; ``name`` is its own without an ending."""
+def _note(record: bytes, displaced: Displaced, since: float, *, is_back: bool = False) -> None:
+    """Write a record, durably."""
     fields = {
         "file": base64.b64encode(displaced.file).decode(),
         "step": pack_step(displaced.step),
         "expected": displaced.expected,
         "placed": displaced.placed,
         "since": since,
+        "is_back": is_back,
     }
-    write_whole(name + b".json", json.dumps(fields).encode(), Lasts.WHOLE)
+    write_whole(record, json.dumps(fields).encode(), Lasts.WHOLE)
 
 
-def _records(repository: Repository) -> Iterator[tuple[bytes, Displaced, float]]:
+def _records(repository: Repository) -> Iterator[_Waiting]:
+    """Give what is known of files that wait, but of those on a disk that is away."""
     base = os.path.join(repository.state_dir, b"displaced")
     with suppress(FileNotFoundError):
         for name in sorted(os.listdir(base)):
@@ -208,17 +268,21 @@ def _records(repository: Repository) -> Iterator[tuple[bytes, Displaced, float]]
                 continue
             record = os.path.join(base, name)
             try:
-                yield record, *_record(record)
+                waits = _record(record)
             except (ValueError, KeyError, TypeError):  # torn by a power cut
                 _put_aside(repository, record)
+                continue
+            if os.path.isdir(os.path.dirname(waits.displaced.file)):
+                yield waits
 
 
-def _record(path: bytes) -> tuple[Displaced, float]:
+def _record(path: bytes) -> _Waiting:
     with open(path, encoding="ascii") as file:
         fields = json.load(file)
     step = unpack_step(fields["step"])
     file_name = base64.b64decode(fields["file"])
-    return Displaced(file_name, step, fields["expected"], fields["placed"]), fields["since"]
+    displaced = Displaced(file_name, step, fields["expected"], fields["placed"])
+    return _Waiting(path, displaced, fields["since"], fields.get("is_back", False))
 
 
 def _put_aside(repository: Repository, record: bytes) -> None:
