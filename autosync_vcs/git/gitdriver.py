@@ -252,8 +252,11 @@ class GitDriver:
             if known == revision and not remote.owes:
                 return None
             if known not in (None, revision, self._included):
-                if self._distances.is_within(revision, known):
+                base = self._distances.base(known, revision)
+                if base == revision:
                     return None
+                if base != known:
+                    raise Rejected("the hub has commits that were not merged yet")
                 self._included = known
             remote.push(revision)
             self._included = revision

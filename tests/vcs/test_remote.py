@@ -75,6 +75,18 @@ def test_an_upstream_that_is_a_local_branch_is_none(alone: Path) -> None:
     assert chosen(alone) is None
 
 
+@pytest.mark.parametrize("scope", ["--global", "--local"])
+def test_settings_for_a_remote_that_has_no_url_make_none(alone: Path, scope: str) -> None:
+    """As ``remote.origin.prune`` for all repositories: ``git remote`` lists its name everywhere."""
+    git(alone, "config", scope, "remote.origin.prune", "true")
+    assert chosen(alone) is None
+    git(alone, "remote", "add", "vps", "vps:notes.git")
+    git(alone, "config", "branch.main.remote", "origin")
+    assert chosen(alone) == ("vps", "main")
+    with pytest.raises(UserError, match="git remote add origin URL"):
+        chosen(alone, "origin")
+
+
 def test_several_remotes_without_origin_are_a_question_to_the_user(alone: Path) -> None:
     git(alone, "remote", "add", "vps", "vps:notes.git")
     git(alone, "remote", "add", "nas", "nas:notes.git")

@@ -22,6 +22,9 @@ _SETTINGS = (
     "merge.renames=true",
 )
 
+REAL_HISTORY = {"GIT_NO_REPLACE_OBJECTS": "1", "GIT_GRAFT_FILE": "/dev/null/none"}
+"""No replacements and grafts: they are what one user wants to see, and no other host has them."""
+
 
 def neutral(repository: Repository) -> Git:
     """Give git in the neutral repository, which is made on first use."""

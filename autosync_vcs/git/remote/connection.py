@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import IO, NamedTuple
 
 from autosync_common.talk import first, talk
+from autosync_vcs.git.plumbing.neutral import REAL_HISTORY
 from autosync_vcs.git.plumbing.process import Git, start, stop
 from autosync_vcs.git.remote import transfer
 from autosync_vcs.git.remote.pkt_lines import FLUSH, Refs, Unexpected
@@ -58,7 +59,8 @@ class Connection:
 
     def __init__(self, git: Git, target: Target, service: str) -> None:
         self._opened_at = time.time()
-        self._hub = start(target.command(service), git.directory, git.environment())
+        environment = {name: value for name, value in git.environment().items() if name not in REAL_HISTORY}
+        self._hub = start(target.command(service), git.directory, environment)
 
     def is_younger_than(self, age_s: float) -> bool:
         """Tell whether it may still be used."""

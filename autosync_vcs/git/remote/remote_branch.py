@@ -6,6 +6,7 @@ import os
 from typing import NamedTuple
 
 from autosync_common.errors import UserError
+from autosync_vcs.git.plumbing.process import Git
 from autosync_vcs.git.plumbing.repository import Repository
 
 
@@ -28,7 +29,7 @@ def choose(repository: Repository, branch: str, wanted: str | None = None) -> Re
     ``UserError`` where that leaves a choice.
     """
     git = repository.git()
-    names = git.line("remote").splitlines()
+    names = _remotes(git)
     upstream = git.line("config", f"branch.{branch}.remote", allow=(0, 1))
     merge = git.line("config", f"branch.{branch}.merge", allow=(0, 1)).removeprefix("refs/heads/")
     subject = os.fsdecode(repository.top)
@@ -45,3 +46,10 @@ def choose(repository: Repository, branch: str, wanted: str | None = None) -> Re
     if name is None:
         return None
     return RemoteBranch(name, merge if merge and upstream == name else branch)
+
+
+def _remotes(git: Git) -> list[str]:
+    """Give the remotes that have a URL; a setting for all repositories makes none, though git lists it."""
+    listed = git("config", "-z", "--name-only", "--get-regexp", r"^remote\..*\.url$", allow=(0, 1)).stdout
+    keys = os.fsdecode(listed).split("\0")[:-1]
+    return sorted({key.removeprefix("remote.").removesuffix(".url") for key in keys})

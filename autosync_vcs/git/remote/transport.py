@@ -6,6 +6,7 @@ import os
 import subprocess
 
 from autosync_vcs.driver import Held, HeldKind, Offline, Rejected
+from autosync_vcs.git.plumbing.neutral import REAL_HISTORY
 from autosync_vcs.git.plumbing.process import Git, GitFailed, stop
 from autosync_vcs.git.plumbing.repository import Repository
 from autosync_vcs.git.remote import acceptance, push_refusals, refusals, transfer
@@ -30,7 +31,7 @@ class Transport:
         self.push_urls = git.line("remote", "get-url", "--push", "--all", remote).split("\n")
         self._push_place = place(self.push_urls[0])
         self._ssh: Ssh | None = None
-        environment: dict[str, str] = {}
+        environment = dict(REAL_HISTORY)
         if "ssh" in (self._fetch_place.kind, self._push_place.kind):
             at = self._push_place if self._push_place.kind == "ssh" else self._fetch_place
             self._ssh = Ssh(git, at, runtime_directory)
