@@ -22,6 +22,11 @@ COMMON_OPTIONS = """\
   -h --help             print this"""
 
 
+MARK = "\0"
+"""Behind ``--`` all are operands, whatever they look like. docopt takes the ``--`` for one of them, and the
+usage may have room for one only: so it is shown each with a mark that no argument can have instead."""
+
+
 class Finished(Exception):
     """The command line asked for a text only (``--help``, ``--version``), and has it."""
 
@@ -35,7 +40,8 @@ def parse(
     names the word that does not fit, with the nearest that would.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    own = words[: words.index("--")] if "--" in words else words
+    end = words.index("--") if "--" in words else len(words)
+    own, operands = words[:end], words[end + 1 :]
     if options_first:
         own = own[: next((i for i, word in enumerate(own) if not word.startswith("-")), len(own))]
     if "--help" in own or "-h" in own:
@@ -49,17 +55,17 @@ def parse(
     import docopt  # noqa: PLC0415 - not for --help
 
     try:
-        found = docopt.docopt(usage, words, default_help=False, options_first=options_first)
+        marked = [*words[:end], *(MARK + operand for operand in operands)]
+        found = docopt.docopt(usage, marked, default_help=False, options_first=options_first)
     except docopt.DocoptExit:
         raise _complaint(usage, own, program) from None
-    return {name: _without_dashes(value) for name, value in found.items()}
+    return {name: _unmarked(value) for name, value in found.items()}
 
 
-def _without_dashes(value: Any) -> Any:
-    """Drop the ``--`` that ends the options, which docopt counts among the operands."""
-    if isinstance(value, list) and "--" in value:
-        return [*value[: value.index("--")], *value[value.index("--") + 1 :]]
-    return value
+def _unmarked(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_unmarked(one) for one in value]
+    return value.removeprefix(MARK) if isinstance(value, str) else value
 
 
 def _complaint(usage: str, words: Sequence[str], program: str) -> UserError:

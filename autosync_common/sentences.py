@@ -136,7 +136,7 @@ def transition(before: VcsState | None, after: VcsState) -> Event | None:
         return Event("online", after.name, f"{after.url} answers again")
     new = set(after.quarantined) - set(before.quarantined if before else ())
     if new:
-        return Event("HELD", after.name, f"{sorted(new)[0]}; not committed, the rest goes on")
+        return Event("HELD", after.name, f"{first_of(sorted(new))}; not committed, the rest goes on")
     return None
 
 

@@ -9,9 +9,12 @@ from typing import Any
 
 from autosync_common.messages import RepositoryState, VcsState, plain
 from autosync_common.sentences import printable
-from autosync_vcs.driver import CONFIRM, Quarantined, Standing
+from autosync_vcs.driver import CONFIRM, HeldKind, Quarantined, Standing
 from autosync_vcs.events import Settings
 from autosync_vcs.state import OUTRUN, Hold, Local, Network, State
+
+MENDED_ELSEWHERE = {HeldKind.REFUSED, HeldKind.UNRELATED}
+"""What a person mends where we do not see it, and do not look for minutes: a sync looks at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ def state(facts: Facts) -> VcsState:
         name=facts.name,
         state=word,
         reason=_reason(known, hold, word),
-        remedy=hold.remedy if hold and word == "held" else "",
+        remedy=_remedy(facts.name, hold) if hold and word == "held" else "",
         since=_wall(facts, since) if word in {"held", "offline"} else None,
         head=standing.head,
         branch=standing.branch or None,
@@ -105,6 +108,12 @@ def _reason(known: State, hold: Hold | None, word: RepositoryState) -> str:
         doing += [known.network.value] * (known.network in {Network.FETCHING, Network.PUSHING})
         return ", ".join(doing)
     return ""
+
+
+def _remedy(name: str, hold: Hold) -> str:
+    if hold.kind not in MENDED_ELSEWHERE:
+        return hold.remedy
+    return "; then ".join(part for part in (hold.remedy, f"autosync sync {name}") if part)
 
 
 def _wall(facts: Facts, time: float | None) -> float | None:

@@ -103,6 +103,14 @@ def test_a_change_of_state_has_a_line_where_a_person_would_ask(
     assert (line.word if line else None) == word
 
 
+def test_paths_that_are_not_taken_together_are_counted_in_the_line() -> None:
+    before = state("in step", quarantined=("a: unreadable",))
+    after = state("in step", quarantined=("c: a fifo", "b: unreadable", "a: unreadable"))
+    line = transition(before, after)
+    assert line is not None
+    assert line.text == "b: unreadable, and 1 more; not committed, the rest goes on"
+
+
 @pytest.mark.parametrize(
     ("seconds", "told"),
     [(0.04, "0.0 s"), (0.94, "0.9 s"), (40, "40 s"), (300, "5 min"), (3600 * 4 + 180, "4 h 03 min")],

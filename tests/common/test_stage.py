@@ -115,6 +115,8 @@ def test_nobody_who_reads_stdout_is_no_mistake(tool: str) -> None:
 def test_two_dashes_end_the_options() -> None:
     done = run("autosync-watch", "--", "-no-such-directory")
     assert done.stderr.decode().startswith("autosync-watch: -no-such-directory: is not there")
+    done = run("autosync-watch", "--", "--", "x")
+    assert done.stderr.decode().startswith("autosync-watch: --: is not there")
 
 
 def test_an_empty_operand_is_not_the_current_directory() -> None:

@@ -225,6 +225,17 @@ def test_a_file_is_found_from_elsewhere_as_it_is_listed(running: Path, home: Pat
     assert conflicts(home, "d").returncode == 0
 
 
+@pytest.mark.parametrize("name", ["-dash.txt", "--json", "--", "a"])
+def test_a_file_whatever_its_name_is_shown_and_settled_behind_two_dashes(tmp_path: Path, name: str) -> None:
+    place = conflicting(tmp_path / "notes", {name: "0\n"}, {name: "1\n"}, {name: "2\n"})
+    answer = conflicts(place, "--", name)
+    assert (answer.returncode, answer.stderr) == (1, "")
+    assert "+2\n" in answer.stdout
+    answer = conflicts(place, "--keep=other", "-q", "--", name)
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
+    assert contents(place) == {name: "2\n"}
+
+
 def test_a_file_without_a_conflict_has_nothing_to_show(place: Path) -> None:
     answer = conflicts(place, "d/x")
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from autosync_common.messages import VcsState
 from autosync_vcs import engine, report
-from autosync_vcs.driver import Standing
-from autosync_vcs.events import PushRejected, Settings, WentOffline
+from autosync_vcs.driver import Held, HeldKind, Standing
+from autosync_vcs.events import NetworkHeld, PushRejected, Settings, SyncRequested, WentOffline
 from autosync_vcs.state import Network, State
 
 NOW, WALL = 1000.0, 5000.0
@@ -27,6 +29,19 @@ def test_a_remote_that_others_keep_changing_is_not_called_away() -> None:
     assert outrun.retry_at is not None and outrun.retry_at > WALL
     assert outrun.since is None
     assert report.differs(outrun, told(PUSHING))
+
+
+@pytest.mark.parametrize("kind", [HeldKind.REFUSED, HeldKind.UNRELATED])
+def test_what_is_mended_on_the_hub_is_told_with_the_command_that_looks_at_once(kind: HeldKind) -> None:
+    refused = engine.apply(PUSHING, NetworkHeld(Held(kind, "no room", "make room")), NOW, Settings())
+    assert told(refused).remedy == "make room; then autosync sync notes"
+    asked = engine.apply(refused, SyncRequested(), NOW, Settings())
+    assert engine.decide(asked, NOW, Settings())[1], "it helps at once"
+
+
+def test_what_is_looked_at_every_few_seconds_is_told_without_it() -> None:
+    locked = Held(HeldKind.LOCK, "another git holds it", "wait")
+    assert told(engine.apply(PUSHING, NetworkHeld(locked), NOW, Settings())).remedy == "wait"
 
 
 def test_a_remote_that_does_not_answer_is_away_also_during_the_next_try() -> None:
