@@ -181,12 +181,19 @@ def hinder(path: Path) -> None:
 
 
 @contextmanager
-def hindered_half_way(path: Path, point: str = "apply: locked") -> Iterator[None]:
-    """Let a file be immutable from a point on, to the end; the pull there is held."""
+def hindered_half_way(
+    path: Path, point: str = "apply: locked", saved: Files | None = None
+) -> Iterator[None]:
+    """Let a file be immutable once files beside it were saved at a point; the pull there is held."""
+
+    def act() -> None:
+        write(path.parent, saved or {})
+        hinder(path)
+
     with attribute("a", path):
         pass  # the test is left out where that cannot be
     try:
-        with at(point, lambda: hinder(path)), pytest.raises(Held, match="nothing was changed"):
+        with at(point, act), pytest.raises(Held, match="nothing was changed"):
             yield
     finally:
         subprocess.run(("chattr", "-i", str(path)), check=True)
@@ -203,6 +210,35 @@ def test_files_of_a_directory_that_was_to_become_a_file_are_there_again_and_not_
     assert b"kept" not in os.listdir(world.driver.state_dir)
     assert world.driver.commit(None).changes == ()
     world.comes()
+
+
+def test_an_ignored_file_that_made_room_for_a_pull_has_its_name_again_where_that_is_undone(
+    world: World,
+) -> None:
+    write(world.work, {".git/info/exclude": "build\n", "build": "mine\n"})
+    world.publish({"build/x": "theirs\n", "z": "2\n"})
+
+    def fail() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with at("races: made room", fail), pytest.raises(Held, match="no space"):
+        world.pull()
+    assert contents(world.work) == FILES | {"build": "mine\n"}
+    (kept,) = world.driver.integrate().kept
+    assert Path(os.fsdecode(kept.place)).read_text() == "mine\n"
+
+
+def test_what_finds_its_name_taken_where_a_pull_is_undone_is_kept_and_told_with_what_is_done_next(
+    world: World,
+) -> None:
+    shutil.rmtree(world.near / "gone")
+    world.publish({"gone": "a file\n", "z": "2\n"})
+
+    with hindered_half_way(world.work / "z", "apply: put in", {"gone": "mine\n"}):
+        world.pull()
+    assert (world.work / "gone").read_text() == "mine\n"
+    (note,) = world.driver.commit(None).notes
+    assert note.startswith("gone/f ")
 
 
 def test_a_submodule_that_was_to_become_a_file_is_not_committed_as_deleted(

@@ -23,6 +23,7 @@ ROOT = Path(__file__).parent.parent.parent
 FILES = {"a": "1\n", "away": "1\n", "b": "1\n", "file": "1\n", "y": "1\n", "z": "1\n"}
 COMES: Files = {"a": "2\n", "b": "2\n", "file": None, "away": None, "y": "2\n", "z": "2\n"}
 LINES = "".join(f"line {number}\n" for number in range(30))
+MADE_ROOM = "races: made room"
 SCRIPT = """
 import sys
 from contextlib import closing
@@ -189,6 +190,15 @@ def test_what_is_saved_after_a_second_kill_is_merged_with_what_came_and_takes_no
         driver.commit(None)
     assert (world.work / "a").read_text() == "theirs\n" + LINES + "mine\nmore\nand more\n"
     assert is_clean(world.work)
+
+
+def test_an_ignored_file_that_made_room_before_a_kill_is_kept(world: World) -> None:
+    write(world.work, {".git/info/exclude": "build\n", "build": "mine\n"})
+    world.publish({"build/x": "theirs\n"})
+    world.kill(MADE_ROOM)
+    world.comes()
+    (kept,) = world.work.glob(".git/autosync/kept/*/build")
+    assert kept.read_text() == "mine\n"
 
 
 def test_a_pull_that_is_killed_over_and_over_while_it_is_undone_loses_no_save(world: World) -> None:

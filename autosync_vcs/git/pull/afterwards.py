@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 
 from autosync_vcs.crash import crash_point
+from autosync_vcs.driver import Kept
 from autosync_vcs.git.files.kept import WRITTEN_LATE, keep
 from autosync_vcs.git.files.places import Places, clear
 from autosync_vcs.git.files.swap import directory, sync_file_system
@@ -35,6 +36,8 @@ class Afterwards:
         self._reader = reader
         self._writer = writer
         self._host = host
+        self.untold: list[Kept] = []
+        """What is kept since something that came to nothing: to be told with what is done next."""
 
     def rounds(self, journal: Journal, result: Result) -> Rounds:
         return Rounds(self._repository, self._writer, journal, result, self._host)
@@ -56,7 +59,10 @@ class Afterwards:
 
     def take_back(self, journal: Journal, result: Result) -> None:
         """Undo all that was done; nothing is left of it. Raises ``OSError`` where there is."""
-        undo(self._repository, journal, result)
+        try:
+            undo(self._repository, journal, result)
+        finally:
+            self.untold += result.kept
         crash_point("undoing: done")
         with suppress(OSError):  # it is done, whether it would outlive a power cut or not
             self.sync(journal)
@@ -102,7 +108,7 @@ class Afterwards:
             self._keep_what_does_not_merge(journal, returned, later)
             self.merge_returned(journal, returned, later)
         result.conflicts += later.conflicts
-        result.kept += returned.kept + later.kept
+        result.kept += returned.kept + later.made_room + later.kept
         result.dirty |= later.dirty
         if journal.rounds:
             self.sync(journal)

@@ -65,14 +65,14 @@ class Result:
     """What each file looked like that was put in place."""
     displaced: list[Displaced] = field(default_factory=list)
     made_room: list[Kept] = field(default_factory=list)
-    """Those of ``kept`` that would get their names back if all of it were undone."""
+    """What is kept, too, and gets its name back if all of it is undone."""
     index: IndexMoved | None = None
 
     def applied(self, steps: Iterable[Step] = ()) -> Applied:
         return Applied(
             tuple(map(change_of, steps)),
             tuple(self.conflicts),
-            tuple(dict.fromkeys(self.kept)),
+            tuple(dict.fromkeys((*self.made_room, *self.kept))),
             tuple(sorted(self.dirty)),
             self.left,
             self.index,

@@ -97,13 +97,15 @@ class Apply:
         """
         if Journal.read(self._repository) is not None:
             raise Held(HeldKind.LOCK, "an interrupted pull is not finished", "that is done first")
-        return self._apply(Journal(ref, old, new), wait_s)
+        done = self._apply(Journal(ref, old, new), wait_s)
+        return replace(done, kept=(*self._untold(), *done.kept))
 
     def recover(self) -> Applied | None:
         """Finish what an interrupted run left; None where there was nothing. Raises ``Held``."""
         kept = settling.recover(self._repository)
         done = recovered(self._repository, self._afterwards, self._apply)
-        return _with(kept, self._revisited() if done is None else done)
+        done = self._revisited() if done is None else done
+        return _with((*kept, *self._untold()), done)
 
     def revisit(self) -> Applied | None:
         """Look again at files that were displaced while a program had them open; None without any.
@@ -113,7 +115,8 @@ class Apply:
         """
         if Journal.read(self._repository) is not None:
             return self.recover()
-        return _with(settling.recover(self._repository), self._revisited())
+        kept, done = settling.recover(self._repository), self._revisited()
+        return _with((*kept, *self._untold()), done)
 
     def _revisited(self) -> Applied | None:
         now = head(self._repository)
@@ -122,6 +125,11 @@ class Apply:
         result = Result()
         self._afterwards.revisit(result, now.id)
         return result.applied()
+
+    def _untold(self) -> list[Kept]:
+        """Give, once, what is kept since an apply that was undone."""
+        kept, self._afterwards.untold = self._afterwards.untold, []
+        return kept
 
     @property
     def waiting(self) -> bool:

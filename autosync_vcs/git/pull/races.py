@@ -11,6 +11,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Conflict, Kept
 from autosync_vcs.git.files import checkout
 from autosync_vcs.git.files.kept import IN_THE_WAY, keep
@@ -31,11 +32,10 @@ _NOBODY = {"NAME": "autosync", "EMAIL": "autosync@localhost"}
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """The steps from what the user has to the merge; where ignored files are that had to make room."""
+    """The steps from what the user has to the merge."""
 
     steps: list[Step]
     conflicts: tuple[Conflict, ...]
-    made_room: list[Kept]
 
 
 class Racing:
@@ -48,10 +48,12 @@ class Racing:
         self._source = source
         self._host = host
 
-    def reconcile(self, raced: Collection[Step], in_the_way: InTheWay) -> Reconciled:
-        """Merge the local versions of raced paths with their new ones."""
+    def reconcile(self, raced: Collection[Step], in_the_way: InTheWay, made_room: list[Kept]) -> Reconciled:
+        """Merge the local versions of raced paths with their new ones.
+
+        ``made_room`` gets the ignored files that had to, also where an error ends it.
+        """
         repository = self._repository
-        made_room: list[Kept] = []
         names = {step.path for step in raced if _is_file(repository, step.path)}
         names |= _blockers(repository, raced, in_the_way, made_room)
         for step in raced:
@@ -70,7 +72,7 @@ class Racing:
         merged = merge(repository, here, there)
         changed = differences(git, here, merged.tree)
         steps = [Step(path, old, new) for path, (old, new) in sorted(changed.items())]
-        return Reconciled(steps, self._named(git, merged.conflicts), made_room)
+        return Reconciled(steps, self._named(git, merged.conflicts))
 
     def _named(self, git: Git, conflicts: Collection[Conflict]) -> tuple[Conflict, ...]:
         """Tell whose versions they are: this host's has the name, the other came with a commit."""
@@ -103,6 +105,7 @@ def _blockers(
             continue
         if in_the_way.is_ignored(repository, above):
             made_room.append(keep(repository, os.path.join(repository.top, above), above, IN_THE_WAY))
+            crash_point("races: made room")
         else:
             found.add(above)
     return found

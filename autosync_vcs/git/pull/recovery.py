@@ -37,28 +37,26 @@ def recovered(
         now = head(repository)
         is_to_be_undone = (now.ref, now.id) == (journal.ref, journal.old) and journal.old != journal.new
         if is_to_be_undone:
-            _take_back(repository, afterwards, journal, result)
+            _take_back(repository, afterwards, journal)
         else:
             _finish_files(repository, afterwards, journal, result, is_there=now.id == journal.new)
     if is_to_be_undone:
-        return _begun_again(repository, journal, again, result)
+        return _begun_again(repository, journal, again)
     afterwards.sync(journal)
     afterwards.clean(journal, result)
     afterwards.revisit(result, now.id or journal.new)
     return result.applied()
 
 
-def _take_back(repository: Repository, afterwards: Afterwards, journal: Journal, result: Result) -> None:
+def _take_back(repository: Repository, afterwards: Afterwards, journal: Journal) -> None:
     """Undo what was done before the branch moved, unless the user has begun something upon it."""
     busy = operation_in_progress(repository)
     if busy:
         raise busy
-    afterwards.take_back(journal, result)
+    afterwards.take_back(journal, Result())
 
 
-def _begun_again(
-    repository: Repository, journal: Journal, again: Callable[[Journal], Applied], result: Result
-) -> Applied:
+def _begun_again(repository: Repository, journal: Journal, again: Callable[[Journal], Applied]) -> Applied:
     """Do it once more, from what was known of the files before the first of them moved.
 
     Where that cannot be, as where the merge was collected as garbage, nothing was done: it is for the next
@@ -70,7 +68,7 @@ def _begun_again(
         if Journal.read(repository) is not None:
             raise
         applied = Applied()
-    return dataclasses.replace(applied, kept=(*result.kept, *applied.kept), index=None)
+    return dataclasses.replace(applied, index=None)
 
 
 def _finish_files(

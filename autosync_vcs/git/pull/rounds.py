@@ -45,10 +45,8 @@ class Rounds:
             if not raced:
                 break
             number = len(self._journal.rounds)  # of those before a kill another stage tells
-            merged = self._racing.reconcile(raced, known)
+            merged = self._racing.reconcile(raced, known, result.made_room)
             result.conflicts += merged.conflicts
-            result.kept += merged.made_room
-            result.made_room += merged.made_room
             result.dirty |= {step.path for step in (*raced, *merged.steps)}
             ignored_copies.note(
                 self._repository, (copy for each in merged.conflicts for copy in each.copies)
@@ -66,18 +64,18 @@ class Rounds:
     def merges_cleanly(self, step: Step) -> bool:
         """Tell whether what comes and what the user has can be made one file; nothing is changed yet."""
         known = self._journal.in_the_way or InTheWay()
-        return not self._racing.reconcile([step], known).conflicts
+        return not self._racing.reconcile([step], known, self._result.made_room).conflicts
 
     def _swapped(self, ready: Ready, *, is_last: bool = False) -> list[Step]:
         """Do a round; give what raced."""
         swapping, result = SwapRound(self._repository, ready, is_last=is_last), self._result
         try:
             swapping.swap()
+            if swapping.raced and is_last:
+                swapping.keep_rest()
         finally:
             result.made_room += swapping.made_room
-        if swapping.raced and is_last:
-            swapping.keep_rest()
-        result.kept += swapping.kept
+            result.kept += swapping.kept
         result.placed |= swapping.placed
         result.displaced += swapping.displaced
         return swapping.raced

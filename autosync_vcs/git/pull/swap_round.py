@@ -199,9 +199,7 @@ class SwapRound:
                 return False
         if step.old is None and local.mode != OTHER and self._belongs_nowhere(step.path):
             file = os.path.join(self._repository.top, step.path)
-            kept = keep(self._repository, file, step.path, IN_THE_WAY)
-            self.kept.append(kept)
-            self.made_room.append(kept)
+            self.made_room.append(keep(self._repository, file, step.path, IN_THE_WAY))
             return False
         self.raced.append(step)
         return True

@@ -27,7 +27,8 @@ from autosync_vcs.git.pull.swap_round import remove_empty_directories
 def undo(repository: Repository, journal: Journal, result: Result) -> None:
     """Put back what was displaced and take out what was put in, the last first.
 
-    Raises ``OSError`` where that, too, fails for a path: the journal is needed then as ever.
+    What finds its name taken is among what the result has ``kept``. Raises ``OSError`` where all this fails
+    for a path: the journal is needed then as ever.
     """
     returned, failures = displaced.Returned(), dict[bytes, OSError]()
     for number, each in reversed(list(enumerate(journal.rounds))):
@@ -39,9 +40,13 @@ def undo(repository: Repository, journal: Journal, result: Result) -> None:
                 _undo(repository, number, planned, returned)
             except OSError as error:
                 failures[path] = error
-    for kept in reversed(result.made_room):
-        with suppress(OSError):
+    result.kept += returned.kept
+    while result.made_room:
+        kept = result.made_room.pop()
+        try:
             restore(repository, kept)
+        except OSError:
+            result.kept.append(kept)
     displaced.settle(repository, returned.out)
     for first in failures.values():
         raise first
