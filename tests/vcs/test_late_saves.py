@@ -17,6 +17,7 @@ import pytest
 
 from autosync_common.settings import VcsConfig
 from autosync_vcs.git.gitdriver import GitDriver
+from autosync_vcs.git.pull import afterwards
 from tests.helpers.disks import mounted
 from tests.helpers.gitbox import Files, commit, contents, git, make_pair, tree
 from tests.helpers.moments import at
@@ -245,3 +246,49 @@ def test_a_late_save_on_a_disk_that_is_away_for_a_while_is_taken_up_once_it_is_b
         hosts.driver.commit([])
         assert contents(hosts.ben)["m/app.log"] == "ANNA\n" + LINES + "late\n"
         assert hosts.driver.commit(None).revision is None
+
+
+# Programs at work
+
+
+def test_a_late_save_is_taken_up_whole(hosts: Hosts) -> None:
+    fd = os.open(hosts.ben / "app.log", os.O_RDWR)
+    hosts.comes({"app.log": "ANNA\n" + LINES})
+    os.ftruncate(fd, 0)  # as programs begin that save in place
+    done = hosts.driver.commit([b"other.txt"], settle_s=60.0)
+    assert done.pending == (b"app.log",), "to be looked at again"
+    assert contents(hosts.ben)["app.log"] == "ANNA\n" + LINES
+    os.pwrite(fd, (LINES + "late\n").encode(), 0)
+    assert hosts.driver.commit(None, settle_s=60.0).pending == (b"app.log",)
+    os.utime(fd, (10**9, 10**9))
+    os.close(fd)
+    done = hosts.driver.commit([b"app.log"], settle_s=60.0)
+    assert not done.pending
+    assert [change.path for change in done.changes] == ["app.log"]
+    assert contents(hosts.ben)["app.log"] == "ANNA\n" + LINES + "late\n"
+
+
+def test_a_program_that_writes_all_the_time_is_not_waited_for_for_ever(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = hosts.opens("app.log")
+    hosts.comes({"app.log": "ANNA\n" + LINES})
+    append("late 0\n")
+    assert hosts.driver.commit(None, settle_s=60.0).pending == (b"app.log",)
+    monkeypatch.setattr(afterwards, "LONGEST_WAIT_S", 0.0)  # it is over
+    append("late 1\n")
+    done = hosts.driver.commit([b"app.log"], settle_s=60.0)
+    assert not done.pending
+    assert contents(hosts.ben)["app.log"] == "ANNA\n" + LINES + "late 0\nlate 1\n"
+
+
+def test_a_late_save_of_which_a_pull_knows_is_committed_next(hosts: Hosts) -> None:
+    append = hosts.opens("app.log")
+    hosts.comes({"app.log": "ANNA\n" + LINES})
+    append("late\n")
+    commit(hosts.anna, {"other.txt": "2\n"}, "hers again")
+    git(hosts.anna, "push", "-q", "origin", "main")
+    hosts.driver.fetch()
+    assert hosts.driver.integrate().dirty == (b"app.log",)
+    hosts.driver.commit([b"app.log"])
+    assert contents(hosts.ben)["app.log"] == "ANNA\n" + LINES + "late\n"
