@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from autosync_common.settings import VcsConfig
+from autosync_vcs.git.files.kept import WRITTEN_LATE
 from autosync_vcs.git.gitdriver import GitDriver
 from autosync_vcs.git.pull import afterwards
 from tests.helpers.disks import mounted
@@ -33,6 +34,7 @@ from autosync_common.settings import VcsConfig
 from autosync_vcs.git.gitdriver import GitDriver
 GitDriver(sys.argv[1], VcsConfig(), "ben").commit(None)
 """
+PULL = COMMIT.replace("commit(None)", "integrate()")
 
 
 @dataclass(slots=True)
@@ -122,11 +124,11 @@ def test_a_late_save_lets_nobody_read_what_became_private(hosts: Hosts, attempt:
 # Names that became free
 
 
-def commit_killed(hosts: Hosts, point: str) -> None:
-    """Commit in a process of its own that is killed there, and start again."""
+def killed(hosts: Hosts, point: str, script: str) -> None:
+    """Do it in a process of its own that is killed there."""
     hosts.driver.close()
     done = subprocess.run(
-        (sys.executable, "-c", COMMIT, str(hosts.ben)),
+        (sys.executable, "-c", script, str(hosts.ben)),
         env=os.environ | {"AUTOSYNC_CRASH_AT": point}, capture_output=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == -signal.SIGKILL, done.stderr
@@ -160,7 +162,7 @@ def test_a_kill_before_a_late_save_that_got_a_free_name_is_merged_takes_back_not
     hosts.comes({"app.log": "ANNA\n" + LINES})
     (hosts.ben / "app.log").rename(hosts.ben / "app.log.1")
     append("late\n")
-    commit_killed(hosts, point)
+    killed(hosts, point, COMMIT)
     if is_edited:
         with (hosts.ben / "app.log").open("a") as file:
             file.write("edited\n")
@@ -175,7 +177,7 @@ def test_a_late_save_that_is_removed_after_a_kill_stays_removed(hosts: Hosts) ->
     hosts.comes({"app.log": "ANNA\n" + LINES})
     (hosts.ben / "app.log").rename(hosts.ben / "app.log.1")
     append("late\n")
-    commit_killed(hosts, "displaced: given back")
+    killed(hosts, "displaced: given back", COMMIT)
     (hosts.ben / "app.log").unlink()
     start_again(hosts)
     assert "app.log" not in contents(hosts.ben)
@@ -292,3 +294,18 @@ def test_a_late_save_of_which_a_pull_knows_is_committed_next(hosts: Hosts) -> No
     assert hosts.driver.integrate().dirty == (b"app.log",)
     hosts.driver.commit([b"app.log"])
     assert contents(hosts.ben)["app.log"] == "ANNA\n" + LINES + "late\n"
+
+
+def test_what_is_edited_between_a_kill_and_the_next_start_is_not_told_as_written_late(hosts: Hosts) -> None:
+    commit(hosts.anna, {"app.log": "ANNA\n" + LINES}, "hers")
+    git(hosts.anna, "push", "-q", "origin", "main")
+    hosts.driver.fetch()
+    (hosts.ben / "app.log").write_text(LINES + "uncommitted\n")
+    killed(hosts, "apply: branch moved", PULL)
+    with (hosts.ben / "app.log").open("a") as file:
+        file.write("the next day\n")
+    hosts.driver = GitDriver(str(hosts.ben), VcsConfig(), "ben")
+    done = hosts.driver.recover()
+    assert done is not None
+    assert not [kept for kept in done.kept if kept.reason == WRITTEN_LATE]
+    assert contents(hosts.ben)["app.log"] == "ANNA\n" + LINES + "uncommitted\nthe next day\n"
