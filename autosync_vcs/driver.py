@@ -195,8 +195,9 @@ class Driver(Protocol):
     ) -> Committed:
         """Commit the given paths, or whatever differs where ``paths`` is None.
 
-        A path modified less than ``settle_s`` seconds ago stays pending (scans only). Without ``land`` a
-        commit may be given away (and pushed) before the system's own records of the working copy follow.
+        A path modified less than ``settle_s`` seconds ago stays pending (scans only), and so does a save
+        that a program makes to a file that was replaced. Without ``land`` a commit may be given away (and
+        pushed) before the system's own records of the working copy follow.
         """
         ...
 

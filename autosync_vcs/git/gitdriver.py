@@ -42,6 +42,7 @@ from autosync_vcs.git.plumbing.repository import (
 from autosync_vcs.git.plumbing.tree_diff import differences, removed
 from autosync_vcs.git.plumbing.trouble import held_by, held_by_helper
 from autosync_vcs.git.pull import incoming
+from autosync_vcs.git.pull.applied import Applied
 from autosync_vcs.git.pull.apply import Apply
 from autosync_vcs.git.pull.journal import Journal
 from autosync_vcs.git.remote.current_remote import CurrentRemote
@@ -184,7 +185,8 @@ class GitDriver:
         with self._explained():
             if self._ready() is None and not dry_run:
                 self._sharing.note_beginning()  # before: the network half may ask at any moment
-            returned, notes = (frozenset[bytes](), ()) if dry_run else self._revisited()
+            late = Applied() if dry_run else self._revisited(settle_s)
+            returned = {*late.dirty}
             if not dry_run and ignored_copies.any_noted(self.repository):
                 self._snapshots.land()
                 returned |= ignored_copies.enter(self.repository)
@@ -193,7 +195,11 @@ class GitDriver:
             done = self._snapshots.commit(paths, settle_s=settle_s, dry_run=dry_run, land=land)
             if done.revision is not None:
                 self._follow(done.revision, done.changes)
-            return dataclasses.replace(done, notes=(*notes, *done.notes)) if notes else done
+            return dataclasses.replace(
+                done,
+                pending=tuple(sorted({*late.pending, *done.pending})),
+                notes=(*_notes(late), *done.notes),
+            )
 
     def land(self) -> bool:
         with self._explained():
@@ -363,16 +369,11 @@ class GitDriver:
             raise hindrance
         return self._sharing.check_branch()
 
-    def _revisited(self) -> tuple[frozenset[bytes], tuple[str, ...]]:
-        """Take up what was written to files that a pull had replaced meanwhile: its paths, its notes."""
+    def _revisited(self, settle_s: float) -> Applied:
+        """Take up what was written to files that a pull had replaced meanwhile."""
         if self._applying.waiting:
             self._snapshots.land()
-        again = self._applying.revisit()
-        if again is None:
-            return frozenset(), ()
-        notes = tuple(map(str, again.kept))
-        conflicts = tuple(os.fsdecode(copy) for conflict in again.conflicts for copy in conflict.copies)
-        return frozenset(again.dirty), (*notes, *(f"kept as {copy}" for copy in conflicts))
+        return self._applying.revisit(settle_s) or Applied()
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -390,6 +391,12 @@ class GitDriver:
             if isinstance(error, HelperDied):
                 raise held_by_helper(self.repository, str(error)) from None
             raise unwritable(self.repository, error) from None
+
+
+def _notes(applied: Applied) -> tuple[str, ...]:
+    """Say what became of late saves that fit in no more."""
+    copies = tuple(os.fsdecode(copy) for conflict in applied.conflicts for copy in conflict.copies)
+    return (*map(str, applied.kept), *(f"kept as {copy}" for copy in copies))
 
 
 def _connections() -> str:

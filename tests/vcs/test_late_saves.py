@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from autosync_common.settings import VcsConfig
+from autosync_vcs.git.files.kept import WRITTEN_LATE
 from autosync_vcs.git.gitdriver import GitDriver
+from autosync_vcs.git.pull import afterwards
 from tests.helpers.disks import mounted
 from tests.helpers.gitbox import Files, commit, contents, git, make_pair, tree
 from tests.helpers.moments import at
@@ -32,6 +34,7 @@ from autosync_common.settings import VcsConfig
 from autosync_vcs.git.gitdriver import GitDriver
 GitDriver(sys.argv[1], VcsConfig(), "ben").commit(None)
 """
+PULL = COMMIT.replace("commit(None)", "integrate()")
 
 
 @dataclass(slots=True)
@@ -121,11 +124,11 @@ def test_a_late_save_lets_nobody_read_what_became_private(hosts: Hosts, attempt:
 # Names that became free
 
 
-def commit_killed(hosts: Hosts, point: str) -> None:
-    """Commit in a process of its own that is killed there, and start again."""
+def killed(hosts: Hosts, point: str, script: str) -> None:
+    """Do it in a process of its own that is killed there."""
     hosts.driver.close()
     done = subprocess.run(
-        (sys.executable, "-c", COMMIT, str(hosts.ben)),
+        (sys.executable, "-c", script, str(hosts.ben)),
         env=os.environ | {"AUTOSYNC_CRASH_AT": point}, capture_output=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == -signal.SIGKILL, done.stderr
@@ -159,7 +162,7 @@ def test_a_kill_before_a_late_save_that_got_a_free_name_is_merged_takes_back_not
     hosts.comes({"app.log": "ANNA\n" + LINES})
     (hosts.ben / "app.log").rename(hosts.ben / "app.log.1")
     append("late\n")
-    commit_killed(hosts, point)
+    killed(hosts, point, COMMIT)
     if is_edited:
         with (hosts.ben / "app.log").open("a") as file:
             file.write("edited\n")
@@ -174,7 +177,7 @@ def test_a_late_save_that_is_removed_after_a_kill_stays_removed(hosts: Hosts) ->
     hosts.comes({"app.log": "ANNA\n" + LINES})
     (hosts.ben / "app.log").rename(hosts.ben / "app.log.1")
     append("late\n")
-    commit_killed(hosts, "displaced: given back")
+    killed(hosts, "displaced: given back", COMMIT)
     (hosts.ben / "app.log").unlink()
     start_again(hosts)
     assert "app.log" not in contents(hosts.ben)
@@ -245,3 +248,64 @@ def test_a_late_save_on_a_disk_that_is_away_for_a_while_is_taken_up_once_it_is_b
         hosts.driver.commit([])
         assert contents(hosts.ben)["m/app.log"] == "ANNA\n" + LINES + "late\n"
         assert hosts.driver.commit(None).revision is None
+
+
+# Programs at work
+
+
+def test_a_late_save_is_taken_up_whole(hosts: Hosts) -> None:
+    fd = os.open(hosts.ben / "app.log", os.O_RDWR)
+    hosts.comes({"app.log": "ANNA\n" + LINES})
+    os.ftruncate(fd, 0)  # as programs begin that save in place
+    done = hosts.driver.commit([b"other.txt"], settle_s=60.0)
+    assert done.pending == (b"app.log",), "to be looked at again"
+    assert contents(hosts.ben)["app.log"] == "ANNA\n" + LINES
+    os.pwrite(fd, (LINES + "late\n").encode(), 0)
+    assert hosts.driver.commit(None, settle_s=60.0).pending == (b"app.log",)
+    os.utime(fd, (10**9, 10**9))
+    os.close(fd)
+    done = hosts.driver.commit([b"app.log"], settle_s=60.0)
+    assert not done.pending
+    assert [change.path for change in done.changes] == ["app.log"]
+    assert contents(hosts.ben)["app.log"] == "ANNA\n" + LINES + "late\n"
+
+
+def test_a_program_that_writes_all_the_time_is_not_waited_for_for_ever(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = hosts.opens("app.log")
+    hosts.comes({"app.log": "ANNA\n" + LINES})
+    append("late 0\n")
+    assert hosts.driver.commit(None, settle_s=60.0).pending == (b"app.log",)
+    monkeypatch.setattr(afterwards, "LONGEST_WAIT_S", 0.0)  # it is over
+    append("late 1\n")
+    done = hosts.driver.commit([b"app.log"], settle_s=60.0)
+    assert not done.pending
+    assert contents(hosts.ben)["app.log"] == "ANNA\n" + LINES + "late 0\nlate 1\n"
+
+
+def test_a_late_save_of_which_a_pull_knows_is_committed_next(hosts: Hosts) -> None:
+    append = hosts.opens("app.log")
+    hosts.comes({"app.log": "ANNA\n" + LINES})
+    append("late\n")
+    commit(hosts.anna, {"other.txt": "2\n"}, "hers again")
+    git(hosts.anna, "push", "-q", "origin", "main")
+    hosts.driver.fetch()
+    assert hosts.driver.integrate().dirty == (b"app.log",)
+    hosts.driver.commit([b"app.log"])
+    assert contents(hosts.ben)["app.log"] == "ANNA\n" + LINES + "late\n"
+
+
+def test_what_is_edited_between_a_kill_and_the_next_start_is_not_told_as_written_late(hosts: Hosts) -> None:
+    commit(hosts.anna, {"app.log": "ANNA\n" + LINES}, "hers")
+    git(hosts.anna, "push", "-q", "origin", "main")
+    hosts.driver.fetch()
+    (hosts.ben / "app.log").write_text(LINES + "uncommitted\n")
+    killed(hosts, "apply: branch moved", PULL)
+    with (hosts.ben / "app.log").open("a") as file:
+        file.write("the next day\n")
+    hosts.driver = GitDriver(str(hosts.ben), VcsConfig(), "ben")
+    done = hosts.driver.recover()
+    assert done is not None
+    assert not [kept for kept in done.kept if kept.reason == WRITTEN_LATE]
+    assert contents(hosts.ben)["app.log"] == "ANNA\n" + LINES + "uncommitted\nthe next day\n"

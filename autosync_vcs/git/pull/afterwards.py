@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from functools import partial
@@ -25,6 +26,8 @@ from autosync_vcs.git.pull.rounds import Rounds
 from autosync_vcs.git.pull.undoing import undo
 
 FEW_DIRECTORIES = 32
+LONGEST_WAIT_S = 30.0
+"""So long a late save is left to who is writing it; as long as a batch of others waits at most."""
 
 
 class Afterwards:
@@ -38,6 +41,8 @@ class Afterwards:
         self._host = host
         self.untold: list[Kept] = []
         """What is kept since something that came to nothing: to be told with what is done next."""
+        self._put_off: dict[bytes, float] = {}
+        """Since when a late save is left to who is writing it, by its record."""
 
     def rounds(self, journal: Journal, result: Result) -> Rounds:
         return Rounds(self._repository, self._writer, journal, result, self._host)
@@ -96,9 +101,17 @@ class Afterwards:
         """Give the paths whose late saves the next commit takes up."""
         return {save.displaced.step.path for save in displaced.written(self._repository)}
 
-    def revisit(self, result: Result, now: str) -> None:
-        """Look again at files that a program had open when they were displaced; HEAD is at ``now``."""
-        saves = displaced.written(self._repository)
+    def revisit(self, result: Result, now: str, settle_s: float = 0.0) -> None:
+        """Look again at files that a program had open when they were displaced; HEAD is at ``now``.
+
+        What was written less than ``settle_s`` seconds ago may be half of a save: it is pending.
+        """
+        saves = []
+        for save in displaced.written(self._repository):
+            if self._is_to_wait(save, settle_s):
+                result.pending.add(save.displaced.step.path)
+            else:
+                saves.append(save)
         if not saves:
             return
         journal = Journal(head(self._repository).ref or "", now, now)
@@ -114,6 +127,17 @@ class Afterwards:
             self.sync(journal)
             self.clean(journal, later)
         displaced.forget(self._repository, returned)
+
+    def _is_to_wait(self, save: displaced.Written, settle_s: float) -> bool:
+        """Tell whether somebody may be writing a save, and that has not lasted too long."""
+        now = time.monotonic()
+        is_young = (
+            save.found is not None and 0.0 <= time.time() - save.found.signature.mtime_ns / 1e9 < settle_s
+        )
+        if is_young and now - self._put_off.setdefault(save.record, now) < LONGEST_WAIT_S:
+            return True
+        self._put_off.pop(save.record, None)
+        return False
 
     def _committed(self, commit: str, path: bytes) -> Entry | None:
         """Give the file or link that a commit has at a path."""

@@ -35,6 +35,8 @@ class Applied:
     kept: tuple[Kept, ...] = ()
     dirty: tuple[bytes, ...] = ()
     """Paths that now differ from the commit, by a save that came meanwhile: to be committed next."""
+    pending: tuple[bytes, ...] = ()
+    """Paths of late saves that somebody may still be writing: to be looked at again."""
     left: tuple[bytes, ...] = ()
     """Paths that came and whose files stay as the user has them, by a flag in the index."""
     index: IndexMoved | None = None
@@ -60,6 +62,7 @@ class Result:
     conflicts: list[Conflict] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
     dirty: set[bytes] = field(default_factory=set)
+    pending: set[bytes] = field(default_factory=set)
     left: tuple[bytes, ...] = ()
     placed: dict[bytes, Signature] = field(default_factory=dict)
     """What each file looked like that was put in place."""
@@ -74,6 +77,7 @@ class Result:
             tuple(self.conflicts),
             tuple(dict.fromkeys((*self.made_room, *self.kept))),
             tuple(sorted(self.dirty)),
+            tuple(sorted(self.pending)),
             self.left,
             self.index,
         )

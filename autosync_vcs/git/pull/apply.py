@@ -107,23 +107,24 @@ class Apply:
         done = self._revisited() if done is None else done
         return _with((*kept, *self._untold()), done)
 
-    def revisit(self) -> Applied | None:
+    def revisit(self, settle_s: float = 0.0) -> Applied | None:
         """Look again at files that were displaced while a program had them open; None without any.
 
+        What was written to one less than ``settle_s`` seconds ago is pending.
         To be called before a commit, and now and then as long as ``waiting``. What an error, or a kill of
         somebody who settled a conflict, has interrupted is finished here too.
         """
         if Journal.read(self._repository) is not None:
             return self.recover()
-        kept, done = settling.recover(self._repository), self._revisited()
+        kept, done = settling.recover(self._repository), self._revisited(settle_s)
         return _with((*kept, *self._untold()), done)
 
-    def _revisited(self) -> Applied | None:
+    def _revisited(self, settle_s: float = 0.0) -> Applied | None:
         now = head(self._repository)
         if not displaced.waiting(self._repository) or now.id is None:
             return None
         result = Result()
-        self._afterwards.revisit(result, now.id)
+        self._afterwards.revisit(result, now.id, settle_s)
         return result.applied()
 
     def _untold(self) -> list[Kept]:

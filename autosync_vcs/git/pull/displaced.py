@@ -22,7 +22,7 @@ from autosync_vcs.crash import crash_point
 from autosync_vcs.driver import Kept
 from autosync_vcs.git.files.dropping import judged
 from autosync_vcs.git.files.inheriting import take_over
-from autosync_vcs.git.files.kept import WRITTEN_LATE, keep
+from autosync_vcs.git.files.kept import SAVED_TWICE, WRITTEN_LATE, keep
 from autosync_vcs.git.files.look import LARGE_BYTES, Local, look, look_below
 from autosync_vcs.git.files.places import Places, make
 from autosync_vcs.git.files.swap import directory, exchange, move, reached
@@ -200,7 +200,8 @@ def give_back(
             crash_point("displaced: exchanged back")
             _note_exchanged(displaced, local, returned)
             return
-    returned.kept.append(keep(repository, displaced.file, step.path, WRITTEN_LATE))
+    reason = SAVED_TWICE if record is None else WRITTEN_LATE
+    returned.kept.append(keep(repository, displaced.file, step.path, reason))
 
 
 def _note_exchanged(displaced: Displaced, came_out: Local, returned: Returned) -> None:
