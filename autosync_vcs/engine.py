@@ -57,6 +57,8 @@ HOURLY_RESCAN_S = 3600.0
 PENDING_RETRY_S = 1.0
 QUARANTINE_RETRY_S = (5.0, 600.0)
 OFFLINE_RETRY_S = (1.0, 300.0)
+LOCKED_RETRY_S = 60.0
+"""At least so often it is tried whether a lock that the network half met is gone."""
 REJECTIONS = 10
 """After so many rejected pushes in a row the next try waits as if offline."""
 RACE_WAIT_S = 3.2
@@ -347,7 +349,8 @@ def _network_end(state: State, event: NetworkEnd, now: float, settings: Settings
         case WentOffline(reason):
             return _offline(state, reason, now, jitter, pushing=was is Network.PUSHING)
         case NetworkHeld(held):
-            return dataclasses.replace(_online(state), barred=_hold(held, state.barred, now), fetch_at=now)
+            barred = _barred(held, state.barred, now, pushing=was is Network.PUSHING)
+            return dataclasses.replace(_online(state), barred=barred, fetch_at=now)
         case PushRejected():
             rejections = state.rejections + 1
             wait = 0.0 if rejections == 1 else jitter * min(RACE_WAIT_S, 0.1 * 2.0**rejections)
@@ -396,16 +399,16 @@ def _fetch_ended(state: State, event: FetchEnded, now: float, settings: Settings
         turn=turns.saw_others(state.turn, now) if event.behind else state.turn,
         fetch_at=state.fetch_at if asked_meanwhile else again,
         push_at=now if event.ahead and state.push_at is None else state.push_at,
-        barred=state.barred if _is_still_refused(state, event) else None,
+        barred=state.barred if _is_push_held(state) and event.ahead else None,
         tickets=dataclasses.replace(
             state.tickets, fetched=max(state.tickets.fetched, state.tickets.fetching)
         ),
     )
 
 
-def _is_still_refused(state: State, event: FetchEnded) -> bool:
-    """Tell whether there is a push that the remote may go on to refuse, though it lets us fetch."""
-    return state.barred is not None and state.barred.kind is HeldKind.REFUSED and event.ahead
+def _is_push_held(state: State) -> bool:
+    """Tell whether it is a push that did not go through: that fetches do is no sign that it would now."""
+    return state.barred is not None and state.barred.pushing
 
 
 def _poll_interval(settings: Settings, told: bool) -> float:
@@ -415,6 +418,15 @@ def _poll_interval(settings: Settings, told: bool) -> float:
 def _hold(held: Held, before: Hold | None, now: float, *, applying: bool = False) -> Hold:
     since = before.since if before is not None and before.reason == held.reason else now
     return Hold(held.kind, held.reason, held.remedy, since, now + LOOK_AGAIN_S[held.kind], applying)
+
+
+def _barred(held: Held, before: Hold | None, now: float, *, pushing: bool) -> Hold:
+    """Hold the network column; a lock is waited for as long again each time: each look asks the hub."""
+    hold = dataclasses.replace(_hold(held, before, now), pushing=pushing)
+    if held.kind is not HeldKind.LOCK:
+        return hold
+    wait = max(LOOK_AGAIN_S[held.kind], min(now - hold.since, LOCKED_RETRY_S))
+    return dataclasses.replace(hold, look_at=now + wait)
 
 
 def _begin_local(state: State, now: float, settings: Settings, steps: list[Step]) -> State:

@@ -72,6 +72,8 @@ class Hold:
     look_at: float
     applying: bool = False
     """Whether it was found while commits were brought in."""
+    pushing: bool = False
+    """Whether it was found while commits were pushed."""
     probing: bool = False
     """Steps are allowed, to see whether it is over; the first that ends well ends the hold."""
 

@@ -212,17 +212,50 @@ def test_commits_go_on_while_the_login_fails() -> None:
     assert driven.state.barred is None
 
 
-def test_a_refused_push_stays_held_though_fetching_works() -> None:
+@pytest.mark.parametrize("kind", HeldKind)
+def test_a_push_stays_held_though_fetching_works(kind: HeldKind) -> None:
+    driven = in_step()
+    driven.post(Dirty(A))
+    driven.post(CommitEnded(True))
+    assert driven.wait() == [Push()]
+    began = driven.now
+    for _ in range(3):
+        driven.post(NetworkHeld(Held(kind, "protected branch")))
+        while network_of(driven) is not Network.FETCHING:
+            driven.wait()
+        assert driven.post(FetchEnded(False, True)) == [Push()]
+        assert driven.state.barred is not None and driven.state.barred.since == began
+    driven.post(PushEnded())
+    assert driven.state.barred is None
+
+
+def test_a_push_that_was_held_is_so_no_longer_when_there_is_nothing_to_push() -> None:
     driven = in_step()
     driven.post(Dirty(A))
     driven.post(CommitEnded(True))
     driven.wait()
     driven.post(NetworkHeld(Held(HeldKind.REFUSED, "protected branch")))
     driven.post(Release())
-    driven.post(FetchEnded(False, True))
-    assert driven.state.barred is not None
-    driven.post(PushEnded())
+    driven.post(FetchEnded(False, False))
     assert driven.state.barred is None
+
+
+def test_a_lock_that_stays_in_the_hub_is_looked_at_ever_more_rarely() -> None:
+    driven = in_step()
+    driven.post(Dirty(A))
+    driven.post(CommitEnded(True))
+    driven.wait()
+    waits: list[float] = []
+    for _ in range(12):
+        driven.post(NetworkHeld(Held(HeldKind.LOCK, "another git holds main.lock on vps")))
+        assert driven.state.barred is not None
+        waits.append(driven.state.barred.look_at - driven.now)
+        while network_of(driven) is not Network.FETCHING:
+            driven.wait()
+        assert driven.post(FetchEnded(False, True)) == [Push()]
+    assert waits[0] == 1.0
+    assert waits == sorted(waits)
+    assert waits[-1] == engine.LOCKED_RETRY_S
 
 
 def test_offline_waits_longer_each_time_and_an_announcement_ends_the_waiting() -> None:
