@@ -257,10 +257,10 @@ class GitDriver:
                 if base != known:
                     raise Rejected("the hub has commits that were not merged yet")
                 self._included = known
-            remote.push(revision)
+            moved = remote.push(revision)
             self._included = revision
             self._sharing.note_shared()
-            return revision
+            return revision if moved else None
 
     def expect_push(self) -> None:
         with self._explained():

@@ -13,7 +13,7 @@ from autosync_common.settings import VcsConfig
 from autosync_vcs.driver import Held, HeldKind, Offline
 from autosync_vcs.git.gitdriver import GitDriver
 from autosync_vcs.git.remote.push_refusals import failed_at
-from tests.helpers.gitbox import clone, commit, git, head, make_pair, write
+from tests.helpers.gitbox import clone, commit, git, head, make_hub, make_pair, write
 
 
 @pytest.fixture
@@ -110,6 +110,64 @@ def test_a_hub_with_commits_that_cannot_be_fetched_is_held(
     assert isinstance(failure.value, Held)
     assert failure.value.kind is HeldKind.REFUSED
     assert failure.value.reason == f"{hubs[1]} has commits of its own, which {hubs[0]} has not"
+
+
+@pytest.fixture
+def in_step(tmp_path: Path) -> Iterator[tuple[Path, Path, GitDriver]]:
+    """Give a hub, a clone with all in step, and its driver; it pushes to that hub only."""
+    hub, work, _ = make_pair(tmp_path)
+    with closing(opened(work)) as driver:
+        driver.fetch()
+        saved(driver, work, "1\n")
+        driver.push()
+        yield hub, work, driver
+
+
+def push_to(work: Path, *hubs: Path) -> None:
+    for hub in hubs:
+        git(work, "remote", "set-url", "--add", "--push", "origin", str(hub))
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_second_hub_that_is_added_while_all_is_in_step_gets_what_there_is(
+    in_step: tuple[Path, Path, GitDriver], tmp_path: Path, restarted: bool
+) -> None:
+    hub, work, driver = in_step
+    second = make_hub(tmp_path / "second.git")
+    if restarted:
+        driver.close()
+    push_to(work, hub, second)
+    if restarted:
+        driver = opened(work)
+    with closing(driver):
+        driver.fetch()
+        assert driver.standing().ahead == 1
+        assert driver.push() == head(work) == head(second, "main")
+        driver.fetch()
+        assert driver.standing().ahead == 0
+        assert driver.push() is None
+
+
+def test_another_place_to_push_to_gets_what_there_is(
+    in_step: tuple[Path, Path, GitDriver], tmp_path: Path
+) -> None:
+    _, work, driver = in_step
+    push_to(work, other := make_hub(tmp_path / "other.git"))
+    driver.fetch()
+    assert driver.push() == head(work) == head(other, "main")
+
+
+def test_what_the_hub_has_already_is_not_told_as_pushed_again(
+    in_step: tuple[Path, Path, GitDriver], tmp_path: Path
+) -> None:
+    """Where nobody brings what is pushed to the place that is fetched from."""
+    hub, work, driver = in_step
+    push_to(work, other := clone(hub, tmp_path / "other.git", "--bare"))
+    driver.fetch()
+    revision = saved(driver, work, "2\n")
+    assert driver.push() == revision == head(other, "main")
+    driver.fetch()
+    assert driver.push() is None
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,11 @@ def failed_at(stdout: str) -> int:
     return told
 
 
+def has_moved(stdout: str) -> bool:
+    """Tell whether ``git push --porcelain`` that ended well had anything to do."""
+    return any(line.startswith((" \t", "*\t")) for line in stdout.split("\n"))
+
+
 def has_commits_of_its_own(at: Place, fetched: Place) -> Held:
     return Held(
         HeldKind.REFUSED,

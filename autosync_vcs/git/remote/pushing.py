@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 
 from autosync_vcs.driver import Rejected
@@ -11,6 +12,7 @@ from autosync_vcs.git.plumbing.mover import Mover
 from autosync_vcs.git.plumbing.process import NO_INDEX, GitFailed
 from autosync_vcs.git.plumbing.reader import Reader
 from autosync_vcs.git.plumbing.repository import Repository, resolve
+from autosync_vcs.git.plumbing.whole_file import Lasts, write_whole
 from autosync_vcs.git.remote import direct_push, push_refusals
 from autosync_vcs.git.remote.direct_push import DirectPush, HeardOut
 from autosync_vcs.git.remote.remote_branch import RemoteBranch
@@ -35,29 +37,37 @@ class Pushing:
         """Whether it is known if there is a direct way."""
         self._heard_out = heard_out
         self._locked = 0
-        self._owed = os.path.join(repository.state_dir, b"owed")
-        """A file while several places are pushed to, and until all of them have it."""
+        self._given = os.path.join(repository.state_dir, b"given")
+        """A file that says to which places; only where these are not just the one that is fetched from."""
         self._hook = repository.git().line(
             "rev-parse", "--path-format=absolute", "--git-path", "hooks/pre-push"
         )
 
-    def push(self, revision: str, branch: RemoteBranch) -> None:
-        """Give the remote's branch this commit; runs the user's pre-push hook.
+    def push(self, revision: str, branch: RemoteBranch) -> bool:
+        """Give the remote's branch this commit, tell whether it lacked it; runs the user's pre-push hook.
 
         Raises ``Rejected`` where that would take commits away from the remote.
         """
         known = resolve(self._repository, branch.tracking)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._given)
         try:
-            if not self._push_directly(revision, branch):
-                self._push_thoroughly(revision, branch)
+            moved = self._push_directly(revision, branch) or self._push_thoroughly(revision, branch)
         except GitFailed as failure:
             raise self._meaning(failure, is_news=revision != known) from None
         self._locked = 0
+        self._note_given(branch)
+        return moved
 
-    @property
-    def owes(self) -> bool:
-        """Whether one of several places that are pushed to may lack what another has."""
-        return self._are_several() and os.path.exists(self._owed)
+    def owes(self, branch: RemoteBranch) -> bool:
+        """Tell whether a place that is pushed to may lack what the one that is fetched from has."""
+        if not self._are_others():
+            return False
+        try:
+            with open(self._given, "rb") as file:
+                return file.read() != self._places(branch)
+        except FileNotFoundError:
+            return True
 
     def expect(self, branch: RemoteBranch) -> None:
         """Open a connection for a push that is likely to come soon."""
@@ -85,7 +95,7 @@ class Pushing:
     def _push_directly(self, revision: str, branch: RemoteBranch) -> bool:
         """Push over the connection that waits; False where git must do it."""
         direct, known = self._suitable_direct(), resolve(self._repository, branch.tracking)
-        if direct is None or known is None or not self._distances.is_near(revision, known):
+        if direct is None or known in (None, revision) or not self._distances.is_near(revision, known):
             return False
         if not direct.push(revision, branch.name, known):
             return False
@@ -93,13 +103,10 @@ class Pushing:
             self._mover.move(branch.tracking, revision, known)
         return True
 
-    def _push_thoroughly(self, revision: str, branch: RemoteBranch) -> None:
+    def _push_thoroughly(self, revision: str, branch: RemoteBranch) -> bool:
+        """Let git push; tell whether any place lacked it."""
         git = self._transport.git
-        if self._are_several():
-            os.makedirs(self._repository.state_dir, exist_ok=True)
-            with open(self._owed, "wb"):
-                pass
-        self._transport.run(
+        stdout = self._transport.run(
             git if self._is_hooked() else git.varied(environment=NO_INDEX),
             "push", "--porcelain", "--progress", "--no-follow-tags", "--recurse-submodules=no",
             branch.remote, f"{revision}:refs/heads/{branch.name}",
@@ -107,11 +114,22 @@ class Pushing:
         if resolve(self._repository, branch.tracking) != revision:
             # git does it only where the configured refspec has the branch
             self._repository.git()("update-ref", branch.tracking, revision)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._owed)
+        return push_refusals.has_moved(os.fsdecode(stdout))
 
-    def _are_several(self) -> bool:
-        return len(self._transport.push_urls) > 1
+    def _are_others(self) -> bool:
+        return len(set(self._transport.urls)) > 1
+
+    def _places(self, branch: RemoteBranch) -> bytes:
+        """Tell them from others; what is secret in a URL cannot be read from it."""
+        places = "\n".join((branch.name, *self._transport.push_urls))
+        return hashlib.sha256(os.fsencode(places)).hexdigest().encode()
+
+    def _note_given(self, branch: RemoteBranch) -> None:
+        """Note that all places have it. Where that cannot be written now, it is pushed again."""
+        if self._are_others():
+            with contextlib.suppress(OSError):
+                os.makedirs(self._repository.state_dir, exist_ok=True)
+                write_whole(self._given, self._places(branch), Lasts.PERHAPS)
 
     def _suitable_direct(self) -> DirectPush | None:
         """Give the quicker way to push, where it suits now."""

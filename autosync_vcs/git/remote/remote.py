@@ -89,15 +89,15 @@ class Remote:
 
     @property
     def owes(self) -> bool:
-        """Whether one of several places that are pushed to may lack what another has."""
-        return self._pushing.owes
+        """Whether a place that is pushed to may lack what the one that is fetched from has."""
+        return self._pushing.owes(self._synced)
 
-    def push(self, revision: str) -> None:
-        """Give the remote's branch this commit; runs the user's pre-push hook.
+    def push(self, revision: str) -> bool:
+        """Give the remote's branch this commit, tell whether it lacked it; runs the user's pre-push hook.
 
         Raises ``Rejected`` where that would take commits away from the remote.
         """
-        self._pushing.push(revision, self._synced)
+        return self._pushing.push(revision, self._synced)
 
     def expect_push(self) -> None:
         """Open a connection for a push that is likely to come soon."""
