@@ -223,6 +223,11 @@ def test_a_hub_that_cannot_write_its_branch_is_not_a_race_that_was_lost(words: s
         "[remote rejected] (failed to update ref)",
         "[remote rejected] (cannot lock ref 'refs/heads/main': is at 1 but expected 2)",
         "[remote rejected] (incorrect old value provided)",
+        "[remote rejected] (reference already exists)",
+        "[remote rejected] (reference does not exist)",
+        "[remote rejected] (failed to lock)",
+        "[remote rejected] (TF401028: The reference 'refs/heads/main' has already been updated by another "
+        "client, so you cannot update it. Please try again.)",
     ],
 )
 def test_a_lost_race_is_rejected(summary: str) -> None:
