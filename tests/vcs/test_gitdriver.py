@@ -424,6 +424,21 @@ def test_other_people_are_named_and_our_own_merges_are_not(opened: Open, tmp_pat
     assert plan.ahead == 2
 
 
+def test_what_git_log_shows_of_signatures_is_nobodys_name(opened: Open, tmp_path: Path) -> None:
+    _, one, _ = make_pair(tmp_path)
+    gpg = tmp_path / "gpg"
+    gpg.write_text("#!/bin/sh\necho 'gpg: Good signature from Ben' >&2\n")
+    gpg.chmod(0o755)
+    git(one, "config", "gpg.program", str(gpg))
+    git(one, "config", "log.showSignature", "true")
+    signature = "gpgsig -----BEGIN PGP SIGNATURE-----\n \n -----END PGP SIGNATURE-----\n"
+    signed = tmp_path / "signed"
+    signed.write_text(git(one, "cat-file", "commit", "HEAD").replace("\n\n", f"\n{signature}\n", 1) + "\n")
+    git(one, "reset", "-q", "--soft", git(one, "hash-object", "-t", "commit", "-w", str(signed)))
+    assert "Good signature" in git(one, "log")
+    assert opened(one).plan().strangers == ()
+
+
 def test_who_told_git_no_name_is_no_stranger_on_another_host(
     opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
