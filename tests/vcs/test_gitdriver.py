@@ -92,6 +92,29 @@ def test_a_branch_without_commits_becomes_the_hubs_only_branch(
     assert git(trunk, "for-each-ref", "--format=%(refname)") == "refs/heads/trunk"
 
 
+@pytest.mark.parametrize("committed", [False, True])
+def test_going_over_to_the_hubs_branch_goes_on_once_the_configuration_can_be_written(
+    opened: Open, trunk: Path, tmp_path: Path, committed: bool
+) -> None:
+    work = make_new(trunk, tmp_path / "work")
+    driver = opened(work)
+    write(work, {"b": "2\n"} if committed else {})
+    driver.commit(None)
+    driver.fetch()
+    lock = work / ".git/config.lock"
+    lock.touch()
+    with pytest.raises(Held):
+        driver.integrate()
+    lock.unlink()
+    write(work, {"c": "3\n"})
+    driver.commit(None)
+    driver.fetch()
+    driver.integrate()
+    assert git(work, "rev-parse", "--abbrev-ref", "trunk@{upstream}") == "origin/trunk"
+    assert {"a": "1\n", "c": "3\n"}.items() <= contents(work).items()
+    assert driver.push() == head(trunk, "trunk")
+
+
 def test_files_that_were_committed_before_the_hub_was_asked_join_its_branch(
     opened: Open, trunk: Path, tmp_path: Path
 ) -> None:
