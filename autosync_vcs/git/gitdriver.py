@@ -93,6 +93,7 @@ class GitDriver:
             connections=connections or _connections,
         )
         self._adopt: str | None = None
+        """The hub's branch that ours is to become, until it has."""
         self._included: str | None = None
         """What the remote had when we last looked, where our branch has more than that."""
         self._lock = Lock(self.repository)
@@ -235,8 +236,8 @@ class GitDriver:
                 return None
             self._sharing.note_shared_before(remote)
             found = remote.fetch()
-            if found is not None and remote.branch == self._sharing.branch:
-                self._adopt = None
+            if found is not None and remote.branch == self._sharing.branch != self._adopt:
+                self._adopt = None  # the hub has ours by now
             if found is None:
                 other = self._sharing.other_branch(remote)
                 if other is not None:

@@ -84,7 +84,9 @@ def _strangers(git: Git, own: Author, revisions: tuple[str, ...]) -> tuple[str, 
     """Give the other people who committed lately: ``Name <address>``."""
     if not revisions:
         return ()
-    answer = git("log", f"--since={STRANGERS_SINCE}", "--format=%aN <%aE>", *revisions, "--")
+    answer = git(
+        "log", "--no-show-signature", f"--since={STRANGERS_SINCE}", "--format=%aN <%aE>", *revisions, "--"
+    )
     authors = set(os.fsdecode(answer.stdout).splitlines())
     return tuple(sorted(who for who in authors if not _is_own(who, own)))
 

@@ -93,6 +93,29 @@ def test_a_branch_without_commits_becomes_the_hubs_only_branch(
     assert git(trunk, "for-each-ref", "--format=%(refname)") == "refs/heads/trunk"
 
 
+@pytest.mark.parametrize("committed", [False, True])
+def test_going_over_to_the_hubs_branch_goes_on_once_the_configuration_can_be_written(
+    opened: Open, trunk: Path, tmp_path: Path, committed: bool
+) -> None:
+    work = make_new(trunk, tmp_path / "work")
+    driver = opened(work)
+    write(work, {"b": "2\n"} if committed else {})
+    driver.commit(None)
+    driver.fetch()
+    lock = work / ".git/config.lock"
+    lock.touch()
+    with pytest.raises(Held):
+        driver.integrate()
+    lock.unlink()
+    write(work, {"c": "3\n"})
+    driver.commit(None)
+    driver.fetch()
+    driver.integrate()
+    assert git(work, "rev-parse", "--abbrev-ref", "trunk@{upstream}") == "origin/trunk"
+    assert {"a": "1\n", "c": "3\n"}.items() <= contents(work).items()
+    assert driver.push() == head(trunk, "trunk")
+
+
 def test_files_that_were_committed_before_the_hub_was_asked_join_its_branch(
     opened: Open, trunk: Path, tmp_path: Path
 ) -> None:
@@ -423,6 +446,21 @@ def test_other_people_are_named_and_our_own_merges_are_not(opened: Open, tmp_pat
     plan = opened(one).plan()
     assert plan.strangers == ("Ben <ben@example.org>",)
     assert plan.ahead == 2
+
+
+def test_what_git_log_shows_of_signatures_is_nobodys_name(opened: Open, tmp_path: Path) -> None:
+    _, one, _ = make_pair(tmp_path)
+    gpg = tmp_path / "gpg"
+    gpg.write_text("#!/bin/sh\necho 'gpg: Good signature from Ben' >&2\n")
+    gpg.chmod(0o755)
+    git(one, "config", "gpg.program", str(gpg))
+    git(one, "config", "log.showSignature", "true")
+    signature = "gpgsig -----BEGIN PGP SIGNATURE-----\n \n -----END PGP SIGNATURE-----\n"
+    signed = tmp_path / "signed"
+    signed.write_text(git(one, "cat-file", "commit", "HEAD").replace("\n\n", f"\n{signature}\n", 1) + "\n")
+    git(one, "reset", "-q", "--soft", git(one, "hash-object", "-t", "commit", "-w", str(signed)))
+    assert "Good signature" in git(one, "log")
+    assert opened(one).plan().strangers == ()
 
 
 def test_who_told_git_no_name_is_no_stranger_on_another_host(

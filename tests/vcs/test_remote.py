@@ -182,6 +182,30 @@ def test_a_push_that_would_lose_commits_is_rejected(tmp_path: Path) -> None:
         remote_of(two).push(commit(two, {"a": "two\n"}))
 
 
+@pytest.mark.parametrize("below_home", [False, True])
+def test_a_hub_whose_url_leaves_out_what_git_finds_by_itself_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below_home: bool
+) -> None:
+    hub, one, two = make_pair(tmp_path)
+    if below_home:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        for name, value in (("user.name", "A"), ("user.email", "a@example.org")):
+            git(one, "config", name, value)
+    git(one, "remote", "set-url", "origin", "~/hub" if below_home else str(hub.with_suffix("")))
+    revision = commit(two, {"a": "theirs\n"})
+    git(two, "push", "-q")
+    with pytest.raises(Rejected):
+        remote_of(one).push(commit(one, {"a": "ours\n"}))
+    assert remote_of(one).fetch() == revision
+    install_hook(hub, "pre-receive", "echo no, thanks; exit 1")
+    git(one, "reset", "-q", "--hard", revision)
+    with pytest.raises(Held, match="no, thanks"):
+        remote_of(one).push(commit(one, {"a": "later\n"}))
+    hub.rename(hub.with_suffix(".away"))
+    with pytest.raises(Offline, match="it is not there"):
+        remote_of(one).fetch()
+
+
 def test_what_the_remote_has_is_advertised(tmp_path: Path) -> None:
     hub, one, two = make_pair(tmp_path)
     git(one, "push", "-q", "origin", "main:side/way")

@@ -105,6 +105,18 @@ def test_what_waiting_cannot_heal_is_held(stderr: str, kind: HeldKind, reason: s
     assert "\n" not in held.reason + held.remedy
 
 
+def test_a_push_that_is_too_large_for_a_proxy_is_held_though_git_says_that_the_connection_broke() -> None:
+    held = of_failure(
+        "error: RPC failed; HTTP 413 curl 22 The requested URL returned error: 413\n"
+        "send-pack: unexpected disconnect while reading sideband packet\n"
+        "fatal: the remote end hung up unexpectedly",
+        place("https://example.org/n.git"),
+    )
+    assert isinstance(held, Held)
+    assert held.kind is HeldKind.REFUSED
+    assert held.reason == "example.org takes nothing that large (413)"
+
+
 @pytest.mark.parametrize(
     ("stderr", "words"),
     [
@@ -223,6 +235,11 @@ def test_a_hub_that_cannot_write_its_branch_is_not_a_race_that_was_lost(words: s
         "[remote rejected] (failed to update ref)",
         "[remote rejected] (cannot lock ref 'refs/heads/main': is at 1 but expected 2)",
         "[remote rejected] (incorrect old value provided)",
+        "[remote rejected] (reference already exists)",
+        "[remote rejected] (reference does not exist)",
+        "[remote rejected] (failed to lock)",
+        "[remote rejected] (TF401028: The reference 'refs/heads/main' has already been updated by another "
+        "client, so you cannot update it. Please try again.)",
     ],
 )
 def test_a_lost_race_is_rejected(summary: str) -> None:
@@ -355,6 +372,10 @@ def web() -> Iterator[ThreadingHTTPServer]:
         (401, HeldKind.LOGIN, "127.0.0.1 wants a user name and password, and git has none that it accepts"),
         (403, HeldKind.LOGIN, '127.0.0.1 does not let us in: "403 forbidden"'),
         (404, HeldKind.REFUSED, "there is no repository http://127.0.0.1"),
+        (400, HeldKind.REFUSED, "127.0.0.1 answers with error 400"),
+        (408, None, "127.0.0.1: it answers with error 408"),
+        (413, HeldKind.REFUSED, "127.0.0.1 takes nothing that large (413)"),
+        (429, None, "127.0.0.1: it answers with error 429"),
         (503, None, "127.0.0.1: it answers with error 503"),
     ],
 )

@@ -24,8 +24,14 @@ _PACKING = re.compile(r"^(?:Enumerating|Counting|Compressing|Writing) objects", 
 """What git says of its work once the pre-push hook has agreed."""
 _BROKE_IN_SILENCE = "fatal: the remote end hung up\n"
 """git itself does not always say that a connection broke while it waited for the answer to a push."""
-_RACES = "fetch first|non-fast-forward|failed to update ref|cannot lock ref|incorrect old value"
-"""Somebody pushed between our look and our push; or the hub cannot write, see ``_UNMOVABLE``."""
+_RACES = (
+    "fetch first|non-fast-forward|failed to update ref|cannot lock ref|incorrect old value|"
+    "reference already exists|reference does not exist|failed to lock|already been updated by another"
+)
+"""Somebody pushed between our look and our push; or the hub cannot write, see ``_UNMOVABLE``.
+
+The last two are words of JGit and of Azure DevOps.
+"""
 _IN_THE_WAY = re.compile(
     r"^remote: error: .*'refs/heads/([^']+)' exists; cannot create 'refs/heads/([^']+)'", re.MULTILINE
 )

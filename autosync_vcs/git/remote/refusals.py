@@ -120,6 +120,18 @@ def _no_repository(at: Place, _: re.Match[str], __: str) -> Failure:
     )
 
 
+def _too_large(at: Place, _: re.Match[str], __: str) -> Failure:
+    return Held(
+        HeldKind.REFUSED,
+        f"{at.host} takes nothing that large (413)",
+        "raise its limit there (nginx: client_max_body_size)",
+    )
+
+
+def _not_served(at: Place, found: re.Match[str], _: str) -> Failure:
+    return Held(HeldKind.REFUSED, f"{at.host} answers with error {found[1]}", f"see if {at.url} is right")
+
+
 def _turned_away(_: Place, found: re.Match[str], stderr: str) -> Failure:
     return hub_refuses(told(stderr[found.start() :].partition(_UNREADABLE)[0].splitlines()))
 
@@ -270,7 +282,9 @@ _ROWS: tuple[tuple[str, Callable[[Place, re.Match[str], str], Failure]], ...] = 
     (r"No route to host", _offline("no route to it")),
     (r"Network is unreachable", _offline("the network is unreachable")),
     (r"timed out|timeout|too slow|no answer in time", _offline("connection timed out")),
-    (r"returned error: (5\d\d|429)", _offline(r"it answers with error \1")),
+    (r"returned error: (5\d\d|408|425|429)", _offline(r"it answers with error \1")),
+    (r"returned error: 413", _too_large),
+    (r"returned error: (4\d\d)", _not_served),
     (
         r"Connection (?:closed|reset)|hung up|disconnect|early EOF|Broken pipe|unexpected EOF|RPC failed",
         _offline("the connection broke"),

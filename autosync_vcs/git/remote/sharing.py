@@ -128,7 +128,18 @@ class Sharing:
         )
 
     def adopt(self, other: str, remote: Remote) -> None:
-        """Go over to the name of the hub's branch; no file is touched."""
+        """Go over to the name of the hub's branch, or go on with that; no file is touched."""
+        try:
+            if head(self._repository).branch != other:
+                self._rename(other)
+        finally:  # git renames it though the configuration is locked
+            if head(self._repository).branch == other:
+                self._branch = remote.branch = other
+        git = self._repository.git()
+        git("config", f"branch.{other}.remote", remote.name)
+        git("config", f"branch.{other}.merge", f"refs/heads/{other}")
+
+    def _rename(self, other: str) -> None:
         git = self._repository.git()
         if resolve(self._repository, f"refs/heads/{other}") is not None:
             raise Held(
@@ -140,9 +151,6 @@ class Sharing:
             git("symbolic-ref", "HEAD", f"refs/heads/{other}")
         else:
             git("branch", "-m", self.branch, other)
-        git("config", f"branch.{other}.remote", remote.name)
-        git("config", f"branch.{other}.merge", f"refs/heads/{other}")
-        self._branch = remote.branch = other
 
     def _is_known_history(self, remote: Remote, ours: str, other: str) -> bool:
         known = resolve(self._repository, f"refs/remotes/{remote.name}/{other}")

@@ -114,9 +114,7 @@ class Transport:
         return place(self.push_urls[min(number, len(self.push_urls) - 1)])
 
     def _explained(self, meaning: refusals.Failure, at: Place) -> Exception:
-        if at.kind == "file" and not os.path.exists(
-            os.path.join(os.fsdecode(self._git.directory), at.host)
-        ):
+        if at.kind == "file" and not self._is_there(at.host):
             return Offline(f"{at.host}: it is not there, perhaps not mounted")
         if isinstance(meaning, Held) and meaning.kind is HeldKind.LOGIN and self._ssh:
             meaning = self._ssh.explain(meaning)
@@ -124,6 +122,11 @@ class Transport:
             self.hang_up()  # a kept connection may be dead without noticing
         self.has_failed = not isinstance(meaning, Rejected)
         return meaning
+
+    def _is_there(self, path: str) -> bool:
+        """Tell whether there is what git would take for the hub of that path."""
+        whole = os.path.join(os.fsdecode(self._git.directory), os.path.expanduser(path))
+        return os.path.exists(whole) or os.path.exists(whole + ".git")
 
     def _ssh_command(self) -> str | None:
         return self._ssh.command if self._ssh else None
