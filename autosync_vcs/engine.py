@@ -56,7 +56,8 @@ from autosync_vcs.state import LOCAL, NETWORK, OUTRUN, Hold, IllegalEvent, Local
 HOURLY_RESCAN_S = 3600.0
 PENDING_RETRY_S = 1.0
 QUARANTINE_RETRY_S = (5.0, 600.0)
-OFFLINE_RETRY_S = (1.0, 300.0)
+OFFLINE_RETRY_S = (1.0, 240.0)
+"""Five minutes at most, with what it is spread by."""
 LOCKED_RETRY_S = 60.0
 """At least so often it is tried whether a lock that the network half met is gone."""
 REJECTIONS = 10

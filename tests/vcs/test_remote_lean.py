@@ -55,6 +55,22 @@ def test_without_news_nothing_moves(pair: tuple[Path, Path, Path]) -> None:
     assert not was_lean(two)
 
 
+def test_a_fetch_by_the_user_at_the_same_time_is_no_failure(
+    pair: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, one, two = pair
+    revision = commit(one, {"a": "2\n"})
+    git(one, "push", "-q")
+    prove = lean.Proof.of
+
+    def meanwhile(proof: lean.Proof, *asked: str) -> bool:
+        git(two, "fetch", "-q")
+        return prove(proof, *asked)
+
+    monkeypatch.setattr(lean.Proof, "of", meanwhile)
+    assert remote_of(two).fetch() == revision
+
+
 def test_history_with_another_root_arrives_whole(pair: tuple[Path, Path, Path]) -> None:
     _, one, two = pair
     git(one, "checkout", "-q", "--orphan", "other")

@@ -15,7 +15,7 @@ from autosync_vcs.git.plumbing.words import WORDS_LIMIT, plain
 from autosync_vcs.git.remote.place import Place, place
 from autosync_vcs.git.remote.push_refusals import of_push
 from autosync_vcs.git.remote.refusals import of_failure
-from tests.helpers.gitbox import git, make_repository
+from tests.helpers.gitbox import commit, git, head, make_pair, make_repository
 from tests.helpers.remotes import remote_of
 
 # place
@@ -95,6 +95,40 @@ VPS = place("me@vps:notes.git")
             HeldKind.LOCK,
             "another git holds refs/remotes/origin/main",
         ),
+        (
+            "fatal: remote error: access denied or repository not exported: /notes.git",
+            HeldKind.REFUSED,
+            'the hub refuses: "access denied or repository not exported: /notes.git"',
+        ),
+        (
+            "fatal: unable to access 'https://h/n/': Received HTTP code 407 from proxy after CONNECT",
+            HeldKind.LOGIN,
+            "the proxy before vps wants a user name and password",
+        ),
+        (
+            "/home/me/.ssh/config: line 3: Bad configuration option: foo\n"
+            "/home/me/.ssh/config: terminating, 1 bad configuration options\n"
+            "fatal: Could not read from remote repository.",
+            HeldKind.LOGIN,
+            "ssh does not take its configuration "
+            "(/home/me/.ssh/config: line 3: Bad configuration option: foo)",
+        ),
+        (
+            "Bad owner or permissions on /home/me/.ssh/config\nfatal: Could not read from remote.",
+            HeldKind.LOGIN,
+            "ssh does not take its configuration (Bad owner or permissions on /home/me/.ssh/config)",
+        ),
+        (
+            "Unable to negotiate with 10.0.0.1 port 22: no matching host key type found. Their offer: "
+            "ssh-rsa\nfatal: Could not read from remote repository.",
+            HeldKind.LOGIN,
+            "vps and the ssh here cannot agree (no matching host key type found. Their offer: ssh-rsa)",
+        ),
+        (
+            "fatal: protocol error: bad line length character: Welc",
+            HeldKind.REFUSED,
+            'vps prints something at a login before git can speak ("Welc")',
+        ),
     ],
 )
 def test_what_waiting_cannot_heal_is_held(stderr: str, kind: HeldKind, reason: str) -> None:
@@ -115,6 +149,57 @@ def test_a_push_that_is_too_large_for_a_proxy_is_held_though_git_says_that_the_c
     assert isinstance(held, Held)
     assert held.kind is HeldKind.REFUSED
     assert held.reason == "example.org takes nothing that large (413)"
+
+
+@pytest.mark.parametrize(
+    ("url", "settings", "reason"),
+    [
+        (None, {"protocol.file.allow": "never"}, "git is configured not to use file"),
+        ("foo://vps/notes.git", {}, "git cannot talk to foo:// here"),
+    ],
+)
+def test_what_git_here_does_not_do_is_held(
+    tmp_path: Path, url: str | None, settings: dict[str, str], reason: str
+) -> None:
+    hub, work, _ = make_pair(tmp_path)
+    git(work, "remote", "set-url", "origin", url or str(hub))
+    for name, value in settings.items():
+        git(work, "config", name, value)
+    with pytest.raises(Held) as held:
+        remote_of(work).fetch()
+    assert held.value.reason == reason
+
+
+def test_a_hub_of_a_kind_that_git_does_not_know_is_held(tmp_path: Path) -> None:
+    hub, work, _ = make_pair(tmp_path)
+    git(hub, "config", "core.repositoryFormatVersion", "1")
+    git(hub, "config", "extensions.refstorage2", "new")
+    with pytest.raises(Held) as held:
+        remote_of(work).fetch()
+    assert held.value.reason == f"the git there is too old for the repository {hub} (refstorage2)"
+
+
+def test_a_login_that_prints_something_is_held(tmp_path: Path) -> None:
+    hub, work, _ = make_pair(tmp_path)
+    ssh = tmp_path / "ssh"
+    ssh.write_text(
+        '#!/bin/sh\n[ "$1" = -G ] && exit\necho Welcome\nfor last; do :; done\nexec sh -c "$last"\n'
+    )
+    ssh.chmod(0o755)
+    git(work, "config", "core.sshCommand", str(ssh))
+    git(work, "remote", "set-url", "origin", f"vps:{hub}")
+    with pytest.raises(Held) as held:
+        remote_of(work).fetch()
+    assert held.value.reason == 'vps prints something at a login before git can speak ("Welc")'
+
+
+def test_a_remote_that_is_to_be_mirrored_gets_the_branch_and_loses_no_other(tmp_path: Path) -> None:
+    hub, work, _ = make_pair(tmp_path)
+    git(hub, "branch", "other", "main")
+    git(work, "config", "remote.origin.mirror", "true")
+    remote_of(work).push(revision := commit(work, {"a": "1\n"}))
+    assert head(hub, "main") == revision
+    assert head(hub, "other")
 
 
 @pytest.mark.parametrize(
@@ -313,7 +398,19 @@ def test_a_command_is_not_taken_from_what_a_server_says() -> None:
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(
-    "words", ["remote: error: x\n", "pack ", "SSL: ", "refs/", "a.lock", "certificate ", "error: object x"]
+    "words",
+    [
+        "remote: error: x\n",
+        "pack ",
+        "SSL: ",
+        "refs/",
+        "a.lock",
+        "certificate ",
+        "error: object x",
+        "no matching ",
+        "fatal: remote error: ",
+        "'remote-x",
+    ],
 )
 def test_words_that_are_made_to_be_searched_for_long_are_not(words: str) -> None:
     stderr = words * (65536 // len(words))

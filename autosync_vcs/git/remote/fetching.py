@@ -163,7 +163,12 @@ class Fetching:
         if revision is not None and revision != known:
             if not self._proof.of(revision, known):
                 return False
-            self._mover.move(branch.tracking, revision, known)
+            try:
+                self._mover.move(branch.tracking, revision, known)
+            except GitFailed:
+                if resolve(self._repository, branch.tracking) == known:
+                    raise
+                return False  # a fetch of the user's was faster
         return revision is not None
 
 

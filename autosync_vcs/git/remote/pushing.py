@@ -104,8 +104,8 @@ class Pushing:
         return True
 
     def _push_thoroughly(self, revision: str, branch: RemoteBranch) -> bool:
-        """Let git push; tell whether any place lacked it."""
-        git = self._transport.git
+        """Let git push this branch only, also to a mirror; tell whether any place lacked it."""
+        git = self._transport.git.varied(settings=[f"remote.{branch.remote}.mirror=false"])
         stdout = self._transport.run(
             git if self._is_hooked() else git.varied(environment=NO_INDEX),
             "push", "--porcelain", "--progress", "--no-follow-tags", "--recurse-submodules=no",

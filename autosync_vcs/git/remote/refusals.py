@@ -120,6 +120,67 @@ def _no_repository(at: Place, _: re.Match[str], __: str) -> Failure:
     )
 
 
+def _not_exported(_: Place, found: re.Match[str], __: str) -> Failure:
+    return hub_refuses(plain(found[1]))
+
+
+def _proxy_wants_password(at: Place, _: re.Match[str], __: str) -> Failure:
+    return Held(
+        HeldKind.LOGIN,
+        f"the proxy before {at.host} wants a user name and password",
+        "http.proxy in git's configuration, with both",
+    )
+
+
+def _ssh_misconfigured(_: Place, found: re.Match[str], __: str) -> Failure:
+    return Held(
+        HeldKind.LOGIN, f"ssh does not take its configuration ({plain(found[0])})", "mend that file"
+    )
+
+
+def _nothing_in_common(at: Place, found: re.Match[str], _: str) -> Failure:
+    return Held(
+        HeldKind.LOGIN,
+        f"{at.host} and the ssh here cannot agree ({plain(found[1])})",
+        f"a newer ssh on the older of the two; `ssh {at.login} true` tries it",
+    )
+
+
+def _talks_first(at: Place, found: re.Match[str], _: str) -> Failure:
+    if at.kind != "ssh":
+        return Offline(f"{at.host}: {plain(found[0])}")
+    return Held(
+        HeldKind.REFUSED,
+        f'{at.host} prints something at a login before git can speak ("{plain(found[1])}")',
+        f"let .bashrc and the like be silent there; `ssh {at.login} true` shows it",
+    )
+
+
+def _not_allowed(_: Place, found: re.Match[str], __: str) -> Failure:
+    return Held(
+        HeldKind.REPOSITORY,
+        f"git is configured not to use {found[1]}",
+        "git config --get-regexp '^protocol' shows it",
+    )
+
+
+def _no_helper(_: Place, found: re.Match[str], __: str) -> Failure:
+    name = found[1] or found[2]
+    return Held(
+        HeldKind.REPOSITORY,
+        f"git cannot talk to {name}:// here",
+        f"install git-remote-{name}, or git remote set-url",
+    )
+
+
+def _too_new(at: Place, found: re.Match[str], _: str) -> Failure:
+    return Held(
+        HeldKind.REFUSED,
+        f"the git there is too old for the repository {at.url} ({plain(found[1])})",
+        "install a newer one there",
+    )
+
+
 def _too_large(at: Place, _: re.Match[str], __: str) -> Failure:
     return Held(
         HeldKind.REFUSED,
@@ -277,6 +338,20 @@ _ROWS: tuple[tuple[str, Callable[[Place, re.Match[str], str], Failure]], ...] = 
     (r"not our ref (0{40,})", _damaged),
     (r"^(?:error|fatal): .*'(refs/remotes/([^/'\s]+)/[^'\s]+)' exists; cannot create ", _stale),
     (r"mismatched algorithms: |does not support this repository's hash algorithm", _other_algorithm),
+    (
+        r"^fatal: remote error: (.*(?:access denied|not exported|service not enabled).*)",
+        _not_exported,
+    ),
+    (r"HTTP code 407 from proxy|returned error: 407", _proxy_wants_password),
+    (r"^.*(?:Bad configuration option: |Bad owner or permissions on ).*", _ssh_misconfigured),
+    (r"(no matching [\w ]{1,40} found\b.*)", _nothing_in_common),
+    (r"protocol error: bad line length character: (.*)", _talks_first),
+    (r"transport '([\w+.-]+)' not allowed", _not_allowed),
+    (
+        r"'remote-([\w+.-]+)' is not a git command|unable to find remote helper for '([\w+.-]+)'",
+        _no_helper,
+    ),
+    (r"unknown repository extensions? found:\s+(\S+)", _too_new),
     (r"Could not resolve host", _offline("its address cannot be found")),
     (r"Connection refused|Couldn't connect", _offline("connection refused")),
     (r"No route to host", _offline("no route to it")),
