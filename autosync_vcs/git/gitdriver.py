@@ -258,6 +258,7 @@ class GitDriver:
                 raise Rejected("the hub has commits that were not fetched yet")
             if known == revision and not remote.owes:
                 return None
+            was_pushed = self._included == revision
             if known not in (None, revision, self._included):
                 base = self._distances.base(known, revision)
                 if base == revision:
@@ -265,10 +266,10 @@ class GitDriver:
                 if base != known:
                     raise Rejected("the hub has commits that were not merged yet")
                 self._included = known
-            moved = remote.push(revision)
+            is_news = remote.push(revision) or not was_pushed
             self._included = revision
             self._sharing.note_shared()
-            return revision if moved else None
+            return revision if is_news else None
 
     def expect_push(self) -> None:
         with self._explained():
