@@ -53,7 +53,7 @@ def test_fetch_and_push_work_over_ssh(server: Sshd, work: Path, tmp_path: Path) 
     revision = commit(work, {"a": "new\n"})
     remote.push(revision)
     assert head(tmp_path / "hub.git", "main") == revision
-    assert server.logins() == 2
+    assert server.logins() == 2, server.log.read_text()
 
 
 def test_a_connection_that_waits_carries_a_push_to_a_path_with_a_quote(
@@ -84,7 +84,7 @@ def test_one_connection_serves_many_calls_until_it_is_given_up(
     remote.hang_up()
     eventually(lambda: not list(runtime.iterdir()))
     remote.fetch()
-    assert server.logins() == 2
+    assert server.logins() == 2, server.log.read_text()
     remote.hang_up()
 
 
@@ -206,7 +206,7 @@ def test_connections_from_before_a_sleep_are_not_used(
     monkeypatch.setattr(ssh, "_suspended_s", lambda: slept)
     remote.fetch()
     remote.fetch()
-    assert server.logins() == 2
+    assert server.logins() == 2, server.log.read_text()
     remote.hang_up()
 
 
