@@ -115,7 +115,10 @@ class Staging:
             if sparse:
                 _remove_as_git(git, gone)
             found = self._compared(git, head)
-            vanished = frozenset(one.path for one in found if not one.new and judged.add.get(one.path))
+            tracked = judged.add.keys() - judged.created
+            vanished = frozenset(
+                one.path for one in found if not one.new and one.path in tracked and judged.add[one.path]
+            )
             if vanished:  # to be deleted only once it was judged as that
                 return self.draft(head, selection, settle_s, moving | vanished)
             if self._hooks and (judged.add or judged.remove):
