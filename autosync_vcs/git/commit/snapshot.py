@@ -113,7 +113,8 @@ class Snapshots:
 
         What cannot be taken is quarantined and does not stop the rest; what changed while it was read is
         pending. A path that was modified, or whose directory lost it, less than ``settle_s`` seconds ago is
-        pending too, in a scan. Raises ``Held`` where nothing can be committed at all.
+        pending too, in a scan. Raises ``Held`` where nothing can be committed at all, or not land now:
+        then it lands with the next call.
         """
         if paths is not None:
             if any(path.endswith(b".gitattributes") for path in paths):
