@@ -27,7 +27,7 @@ from autosync_vcs.git.index.index import Prepared, Seen
 from autosync_vcs.git.index.index_file import TreePatch
 from autosync_vcs.git.plumbing.entries import Entry, Step
 from autosync_vcs.git.plumbing.names import is_reserved
-from autosync_vcs.git.plumbing.paths import literal
+from autosync_vcs.git.plumbing.paths import PATHSPECS_FROM_STDIN, pathspecs
 from autosync_vcs.git.plumbing.process import Git, GitFailed
 from autosync_vcs.git.plumbing.repository import Repository
 from autosync_vcs.git.plumbing.trouble import held_by, is_general
@@ -241,9 +241,9 @@ class Update:
     def _run(self, paths: Sequence[bytes]) -> bytes:
         """Give what git says; it ends well where it leaves out a name that it forbids, and tells that."""
         if self._sparse:
-            options = ("--pathspec-from-file=-", "--pathspec-file-nul")
-            lines = b"".join(literal(path) + b"\0" for path in paths)
-            return self._git("add", "-A", *options, input=lines, allow=(0, 1)).stderr
+            return self._git(
+                "add", "-A", *PATHSPECS_FROM_STDIN, input=pathspecs(paths), allow=(0, 1)
+            ).stderr
         add = ("update-index", "--add", "--remove", "--replace", "-z", "--stdin")
         return self._git(*add, input=b"".join(path + b"\0" for path in paths)).stderr
 
@@ -260,9 +260,8 @@ def _remove_as_git(git: Git, paths: Sequence[bytes]) -> None:
     """
     left = set(paths).intersection(git("ls-files", "-z").stdout.split(b"\0")) if paths else ()
     if left:
-        options = ("--ignore-unmatch", "--pathspec-from-file=-", "--pathspec-file-nul")
-        lines = b"".join(literal(path) + b"\0" for path in sorted(left))
-        git("rm", "-q", "-f", "--cached", *options, input=lines, allow=(0, 1))
+        options = ("--ignore-unmatch", *PATHSPECS_FROM_STDIN)
+        git("rm", "-q", "-f", "--cached", *options, input=pathspecs(sorted(left)), allow=(0, 1))
 
 
 def _is_left_out(one: Step) -> bool:

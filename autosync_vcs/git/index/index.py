@@ -18,7 +18,7 @@ from typing import NamedTuple
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.index.index_file import IndexFile, NotUnderstood, Patch, TreePatch, is_sound
 from autosync_vcs.git.plumbing.entries import Entry
-from autosync_vcs.git.plumbing.paths import literal
+from autosync_vcs.git.plumbing.paths import PATHSPECS_FROM_STDIN, pathspecs
 from autosync_vcs.git.plumbing.process import Git
 from autosync_vcs.git.plumbing.repository import Repository
 
@@ -151,17 +151,10 @@ def refresh(repository: Repository, prepared: Prepared, paths: Iterable[bytes]) 
     Each path must have an entry that is not skip-worktree. A file that differs shows as modified. Where
     git refuses to look (a directory has become a link just now), it looks for itself later.
     """
-    lines = b"".join(literal(path) + b"\0" for path in paths)
+    lines = pathspecs(paths)
     if lines:
         git = with_index(repository, prepared.path)
-        git(
-            "add",
-            "--refresh",
-            "--pathspec-from-file=-",
-            "--pathspec-file-nul",
-            input=lines,
-            allow=(0, 1, 128),
-        )
+        git("add", "--refresh", *PATHSPECS_FROM_STDIN, input=lines, allow=(0, 1, 128))
 
 
 def prepare_in_place(
