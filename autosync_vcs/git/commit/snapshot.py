@@ -309,7 +309,8 @@ class Snapshots:
 
     def _tree(self, draft: Draft, prepared: Prepared, at: Head) -> str:
         if draft.everything:
-            return index.with_index(self._repository, prepared.path).line("write-tree")
+            with index.dated_back(self._repository, prepared):
+                return index.with_index(self._repository, prepared.path).line("write-tree")
         return build(self._objects, at.id, {one.path: one.new for one in draft.differences})
 
     # What is told

@@ -109,11 +109,12 @@ class Staging:
             sparse = _is_sparse(git)
             if not sparse:
                 index.change(self._repository, prepared, (), gone)
-            still_moving = self._take(Update(git, sparse=sparse), judged, rules)
+            still_moving = self._take(prepared, Update(git, sparse=sparse), judged, rules)
             if still_moving:
                 return self.draft(head, selection, settle_s, moving | still_moving)
             if sparse:
-                _remove_as_git(git, gone)
+                with index.dated_back(self._repository, prepared):
+                    _remove_as_git(git, gone)
             found = self._compared(git, head)
             tracked = judged.add.keys() - judged.created
             vanished = frozenset(
@@ -122,7 +123,8 @@ class Staging:
             if vanished:  # to be deleted only once it was judged as that
                 return self.draft(head, selection, settle_s, moving | vanished)
             if self._hooks and (judged.add or judged.remove):
-                self._hooks.before(index.hooked_with_index(self._repository, prepared.path))
+                with index.dated_back(self._repository, prepared):
+                    self._hooks.before(index.hooked_with_index(self._repository, prepared.path))
                 found = self._compared(git, head)
         except GitFailed as failure:
             raise held_by(self._repository, failure) from None
@@ -183,7 +185,9 @@ class Staging:
                     judged.add.setdefault(path, _looked(look, path))
         return rules
 
-    def _take(self, update: Update, judged: Judged, rules: frozenset[bytes]) -> frozenset[bytes]:
+    def _take(
+        self, prepared: Prepared, update: Update, judged: Judged, rules: frozenset[bytes]
+    ) -> frozenset[bytes]:
         """Hash files into the index beside, those that moved meanwhile again; give those still moving.
 
         The order is that of ``git add -A``: what the index has, as it is sorted there, then what is new.
@@ -191,7 +195,9 @@ class Staging:
         remaining = dict(judged.add)
         for _ in range(HASH_ROUNDS):
             order = sorted({*remaining, *rules}, key=lambda path: (path in judged.created, path))
-            for path, reason in update(order).items():
+            with index.dated_back(self._repository, prepared):
+                refused = update(order)
+            for path, reason in refused.items():
                 remaining.pop(path, None)
                 look = judged.add.pop(path, None)
                 if _looked(Looker(self._repository), path) == look:

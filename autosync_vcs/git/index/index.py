@@ -1,7 +1,8 @@
 """Prepares what git's index will be after a commit or a pull: beside it, without its lock.
 
 The copy keeps the mtime of the index: git takes an entry that is as young as the index itself for suspect
-and compares contents, and with a younger copy an edit within the same second would disappear.
+and compares contents, and with a younger copy an edit within the same second would disappear. For the same
+reason, what git writes here is given the time when it began to look at files (``dated_back``).
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import contextlib
 import os
 import re
 import shutil
+import tempfile
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -82,6 +84,22 @@ def hooked_with_index(repository: Repository, path: bytes) -> Git:
 # Beside
 
 
+@contextlib.contextmanager
+def dated_back(repository: Repository, prepared: Prepared) -> Iterator[None]:
+    """Let git look at files and write the prepared index meanwhile; it gets the time of the beginning.
+
+    git knows a file by the second of its mtime, as most are built, and suspects only what is as young as
+    the index (racy-git in its documentation): a file that is saved just after it was hashed, in the second
+    of its last save, is not found again once the index is written in the next.
+    """
+    with tempfile.TemporaryFile(dir=repository.state_dir) as now:
+        began_ns = os.fstat(now.fileno()).st_mtime_ns  # the clock of the disk, which may be another's
+    yield
+    with contextlib.suppress(FileNotFoundError):
+        if os.lstat(prepared.path).st_mtime_ns > began_ns:
+            os.utime(prepared.path, ns=(began_ns, began_ns))
+
+
 def copy_index(repository: Repository, name: bytes = b"index.new") -> Prepared:
     """Copy the index as it is now, with its mtime, to ``name`` in the state directory.
 
@@ -131,7 +149,8 @@ def change(
     repository: Repository, prepared: Prepared, entries: Iterable[IndexEntry], gone: Iterable[bytes] = ()
 ) -> None:
     """Set and remove entries in a prepared index."""
-    change_with(with_index(repository, prepared.path), repository, entries, gone)
+    with dated_back(repository, prepared):
+        change_with(with_index(repository, prepared.path), repository, entries, gone)
 
 
 def change_with(
@@ -154,7 +173,8 @@ def refresh(repository: Repository, prepared: Prepared, paths: Iterable[bytes]) 
     lines = pathspecs(paths)
     if lines:
         git = with_index(repository, prepared.path)
-        git("add", "--refresh", *PATHSPECS_FROM_STDIN, input=lines, allow=(0, 1, 128))
+        with dated_back(repository, prepared):
+            git("add", "--refresh", *PATHSPECS_FROM_STDIN, input=lines, allow=(0, 1, 128))
 
 
 def prepare_in_place(
