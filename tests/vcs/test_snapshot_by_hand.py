@@ -128,7 +128,7 @@ class Lands(threading.Thread):
     """Lets commits land all the time, beside those that are made, as the worker does."""
 
     def __init__(self, snapshots: Snapshots) -> None:
-        super().__init__()
+        super().__init__(daemon=True)
         self._snapshots = snapshots
         self._ended = threading.Event()
         self._failure: Exception | None = None

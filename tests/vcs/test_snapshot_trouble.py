@@ -148,34 +148,6 @@ def test_a_file_whose_directory_becomes_a_link_while_it_is_hashed_is_looked_at_a
 # Locks, damage and clocks
 
 
-def test_a_save_in_the_second_of_the_one_before_while_others_are_hashed_into_the_next_is_committed(
-    place: Path,
-) -> None:
-    """git knows a file by the second of its mtime: once the index is younger, the second save hides."""
-    save = "test -e .git/saved || { touch .git/saved; printf 'two\\n' >b.txt; }"
-    into_the_next_second = "now=$(date +%s); while [ $(date +%s) = $now ]; do :; done"
-    git(place, "config", "filter.slow.clean", f"cat; {save}; {into_the_next_second}")
-    write(place, {".git/info/attributes": "slow* filter=slow\n"})
-    snapshots = snapshots_of(place)
-    for turn in range(10):
-        (place / ".git/saved").unlink(missing_ok=True)
-        (place / "b.txt").unlink(missing_ok=True)
-        snapshots.commit(None)
-        eventually(lambda: time.time() % 1 < 0.2)
-        write(place, {"b.txt": "one\n", f"slow{turn}": "text\n"})
-        first = (place / "b.txt").stat()
-        snapshots.commit(None)
-        second = (place / "b.txt").stat()
-        if int(second.st_ctime) == int(first.st_ctime):
-            break  # else this machine was too slow, and they were saved in different seconds
-    else:
-        pytest.fail("no two saves were in one second")
-    assert (place / "b.txt").read_text() == "two\n"
-    snapshots.commit(None)
-    assert git(place, "show", "HEAD:b.txt") == "two"
-    assert is_clean(place)
-
-
 @pytest.mark.parametrize("given", [None, [b"a.txt"]])
 @pytest.mark.parametrize("lock", ["refs/heads/main.lock", "HEAD.lock"])
 def test_a_lock_of_a_reference_holds_the_commit_or_is_none_of_its_business(

@@ -20,6 +20,7 @@ from autosync_vcs.git.commit.mounted import Mounted, below
 from autosync_vcs.git.commit.quarantine import Look
 from autosync_vcs.git.commit.scan import Answer, Found
 from autosync_vcs.git.files import noted
+from autosync_vcs.git.plumbing.entries import EMPTY_BLOBS
 from autosync_vcs.git.plumbing.paths import literal
 from autosync_vcs.git.plumbing.process import Git
 from autosync_vcs.git.plumbing.repository import Repository
@@ -28,10 +29,6 @@ DELETIONS_AT_ONCE = 50
 DELETED_SHARE = 0.25
 EMPTIED_AT_ONCE = 5
 AT_ONCE_S = 60.0
-EMPTY_BLOBS = (
-    "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
-    "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813",
-)
 SUBJECT = b"held"
 _UNTIL_YES = f"committed until you say yes ({CONFIRM})"
 _UNMOUNTED = f"is not mounted any more; what was there is not deleted until you say yes ({CONFIRM})"

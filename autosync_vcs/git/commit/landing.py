@@ -290,10 +290,12 @@ class Landing:
         paths = {path: one for path, one in row.paths.items() if one.old or one.new}
         if row.trees is not None and all(one.old and one.new for one in paths.values()):
             with contextlib.suppress(NotUnderstood):
+                base = index.identity(index.index_path(repository))
                 patches = self._patches(paths, from_old=True)
                 prepared = index.prepare_in_place(repository, patches, row.trees)
-                index.write(prepared)
-                return prepared
+                if prepared.base == base:  # else it may be younger than what was seen of the files
+                    index.write(prepared)
+                    return prepared
         now = index.identity(index.index_path(repository))
         if now is None or now[:3] != self._base:
             return followed(repository, row.old, row.new)

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from autosync_vcs.git.commit.guarding import EMPTY_BLOBS, Guard
+from autosync_vcs.git.commit.guarding import Guard
 from autosync_vcs.git.commit.judging import Limits, Loss
 from autosync_vcs.git.commit.made import Path
 from autosync_vcs.git.commit.quarantine import Quarantine, look_of
@@ -26,7 +26,7 @@ from autosync_vcs.git.index import index
 from autosync_vcs.git.index.index import IndexEntry, Seen
 from autosync_vcs.git.index.index_file import TreePatch
 from autosync_vcs.git.index.index_moved import IndexMoved
-from autosync_vcs.git.plumbing.entries import GITLINK, LINK, Entry, Step
+from autosync_vcs.git.plumbing.entries import EMPTY_BLOBS, GITLINK, LINK, Entry, Step
 from autosync_vcs.git.plumbing.objects import TREE_MODE, HelperDied, Objects
 from autosync_vcs.git.plumbing.paths import parents
 from autosync_vcs.git.plumbing.plainness import NotPlain, Settings, View, asked_settings, check_plain

@@ -67,8 +67,11 @@ class Selection:
 
 
 def differences(git: Git, selection: Selection) -> Answer:
-    """Ask what differs between HEAD, the index and the files. Raises ``GitFailed``."""
-    asked = git(
+    """Ask what differs between HEAD, the index and the files. Raises ``GitFailed``.
+
+    The untracked cache knows a directory by the second of its last change, and hides what came in the same.
+    """
+    asked = git.varied(settings=["core.untrackedCache=false"])(
         "status",
         "--porcelain=v2",
         "-z",

@@ -211,6 +211,7 @@ class Staging:
             remaining = {path: now[path] for path in remaining if now[path] != remaining[path]}
             if not remaining:
                 break
+            index.forget_looks(self._repository, prepared, remaining)
         return frozenset(remaining)
 
     def _compared(self, git: Git, head: str | None) -> list[Step]:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from autosync_vcs.driver import Held, HeldKind
 from autosync_vcs.git.index.index_file import IndexFile, NotUnderstood, Patch, TreePatch, is_sound
-from autosync_vcs.git.plumbing.entries import Entry
+from autosync_vcs.git.plumbing.entries import EMPTY_BLOBS, FILES, LINK, Entry, pieces
 from autosync_vcs.git.plumbing.paths import PATHSPECS_FROM_STDIN, pathspecs
 from autosync_vcs.git.plumbing.process import Git
 from autosync_vcs.git.plumbing.repository import Repository
@@ -141,7 +141,8 @@ def prepare(
     git = with_index(repository, prepared.path)
     for flag, paths in (("--skip-worktree", skipped), ("--assume-unchanged", assumed)):
         if paths:
-            git("update-index", flag, "-z", "--stdin", input=b"".join(path + b"\0" for path in paths))
+            with dated_back(repository, prepared):
+                git("update-index", flag, "-z", "--stdin", input=b"".join(path + b"\0" for path in paths))
     return prepared
 
 
@@ -162,6 +163,22 @@ def change_with(
     lines += [b"%s %s 0\t%s\0" % (mode.encode(), oid.encode(), path) for mode, oid, path in entries]
     if lines:
         git("update-index", "-z", "--index-info", input=b"".join(lines))
+
+
+def forget_looks(repository: Repository, prepared: Prepared, paths: Collection[bytes]) -> None:
+    """Have git compare these files by content next time, whatever they look like.
+
+    Not submodules, what carries a flag, is unmerged, or says that the file is empty: it is if it looks so,
+    and one that is only intended to be added says the same.
+    """
+    entries = []
+    for line in pieces(with_index(repository, prepared.path).stream("ls-files", "-s", "-v", "-z")):
+        words, _, path = line.partition(b"\t")
+        if path in paths:
+            tag, mode, oid, stage = words.decode().split(" ")
+            if (tag, stage) == ("H", "0") and mode in (*FILES, LINK) and oid not in EMPTY_BLOBS:
+                entries.append(IndexEntry(mode, oid, path))
+    change(repository, prepared, entries)
 
 
 def refresh(repository: Repository, prepared: Prepared, paths: Iterable[bytes]) -> None:

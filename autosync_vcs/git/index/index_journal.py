@@ -164,7 +164,7 @@ def _complete_index(repository: Repository, wait_s: float) -> bool:
         new = os.path.join(repository.state_dir, b"index.new")
         if current is not None and current[:3] == record.prepared[:3]:
             return True
-        if current == record.base and identity(new) is not None:
+        if current == record.base and identity(new) == record.prepared:
             lock.replace_index(new)
         else:
             lock.replace_index(followed(repository, record.old, record.new).path)

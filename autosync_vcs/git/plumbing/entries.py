@@ -14,6 +14,11 @@ LINK = "120000"
 """The mode of a symbolic link."""
 GITLINK = "160000"
 """The mode of a submodule."""
+EMPTY_BLOBS = (
+    "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
+    "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813",
+)
+"""The ids of an empty file, in sha1 and sha256."""
 
 
 class Entry(NamedTuple):

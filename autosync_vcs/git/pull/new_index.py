@@ -190,6 +190,8 @@ class NewIndex:
             if step.old and step.new
         ]
         prepared = index.prepare_in_place(self._repository, patches, trees)
+        if _is_younger(prepared, placed):
+            raise NotUnderstood("somebody has written it meanwhile")
         index.write(prepared)
         return prepared
 
@@ -197,7 +199,8 @@ class NewIndex:
         """Look at a file that was put in place; None where it is another now.
 
         Should it be saved again after this, that is noticed: the prepared index is as old as the one that
-        it comes from, and entries that are younger are compared by content.
+        it comes from, and entries that are younger are compared by content. Where somebody has written that
+        since the file was staged, git is to compare it now.
         """
         with suppress(OSError):
             seen = os.lstat(os.path.join(self._repository.top, path))
@@ -232,7 +235,8 @@ class NewIndex:
         """Note in the prepared index what the files in place look like; see ``_looked``."""
         steps = [step for step in self._steps if step.path in placed and step.new]
         steps = [step for step in steps if step.path not in self._flags.assumed]
-        if len(steps) <= FEW_ENTRIES and all(step.new and step.new.mode != GITLINK for step in steps):
+        are_few = len(steps) <= FEW_ENTRIES and not _is_younger(prepared, placed)
+        if are_few and all(step.new and step.new.mode != GITLINK for step in steps):
             looks = {step.path: self._looked(step.path, placed) for step in steps}
             patches = [
                 Patch(step.path, step.new, step.new, seen)
@@ -243,6 +247,12 @@ class NewIndex:
                 index.patch(self._repository, prepared, patches)
                 return
         index.refresh(self._repository, prepared, sorted(step.path for step in steps))
+
+
+def _is_younger(prepared: index.Prepared, placed: Mapping[bytes, Signature]) -> bool:
+    """Tell whether the index that was copied is younger than a file that was staged for it."""
+    base = prepared.base
+    return base is not None and any(one.mtime_ns < base.mtime_ns for one in placed.values())
 
 
 def _is_ordinary(path: bytes, mode: str) -> bool:
