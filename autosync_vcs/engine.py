@@ -300,7 +300,7 @@ def _commit_ended(state: State, event: CommitEnded, now: float, settings: Settin
         state,
         in_hand=frozenset(),
         pending=pending,
-        pending_at=now + max(settings.settle_s, PENDING_RETRY_S) if pending else None,
+        pending_at=(state.pending_at or now + max(settings.settle_s, PENDING_RETRY_S)) if pending else None,
         quarantined=event.quarantined,
         quarantine_tries=tries,
         quarantine_at=now + backoff(tries - 1, QUARANTINE_RETRY_S) if event.quarantined else None,

@@ -515,8 +515,19 @@ def test_a_ticket_waits_for_a_file_that_is_still_being_written() -> None:
     assert driven.state.tickets.done == 2
 
 
+def test_a_file_that_is_still_being_written_is_tried_again_while_others_are_saved_all_the_time() -> None:
+    driven = in_step()
+    driven.post(Rescan())
+    driven.post(CommitEnded(False, pending=A))
+    for _ in range(20):
+        driven.post(Dirty(frozenset({b"b"})))
+        driven.post(CommitEnded(False), after=0.2)
+    told = [step.paths for step in driven.running if isinstance(step, Commit) and step.paths]
+    assert sum(paths >= A for paths in told) == 1
+
+
 def test_a_path_in_quarantine_is_tried_again_ever_more_rarely() -> None:
-    driven = in_step(Settings(network=False)) if False else in_step()
+    driven = in_step()
     driven.post(Dirty(A))
     waits = []
     for _ in range(6):
