@@ -31,15 +31,28 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 
 def test_status_tells_where_the_repository_stands(running: Host) -> None:
     assert running.autosync("sync").returncode == 0
-    answer = running.autosync("status")
-    assert answer.returncode == 0
     head = running.head()[:7]
     # in one line, or cut between the two where the path is long
     told = rf"^notes    in step    ~/notes = \S+hub.git,\s+main {head}$"
+    answer = status_at_rest(running)
+    assert answer.returncode == 0
     assert re.search(told, answer.stdout, re.MULTILINE)
-    assert running.autosync("status", "--short").stdout == "ok 1 repository\n"
+    short = status_at_rest(running, "--short")
+    assert short.stdout == "ok 1 repository\n"
     quiet = running.autosync("status", "-q")
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
+
+
+def status_at_rest(host: Host, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Give what status says while the hub is not asked for news; it is, twice a second here."""
+    answers = []
+
+    def is_at_rest() -> bool:
+        answers.append(host.autosync("status", *arguments))
+        return "busy" not in answers[-1].stdout
+
+    eventually(is_at_rest, DEADLINE_S, host.words)
+    return answers[-1]
 
 
 def test_status_as_json_is_one_object(running: Host) -> None:
