@@ -191,7 +191,7 @@ def test_a_clone_into_the_root_is_left_alone_once_it_is_one(seen: Observed, tmp_
     other = make_repository(tmp_path / "other", {f"d{i}/f": "1" for i in range(20)})
     git(seen.directory, "clone", "-q", str(other), "sub")
     seen.forget()
-    assert seen.source.directories() == 1
+    assert seen.source.directories() == 2
     write(seen.directory, {"sub/d1/f": "changed"})
     seen.settle()
     assert seen.events == []
