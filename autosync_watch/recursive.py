@@ -52,6 +52,7 @@ class Recursive:
         self._overflowed = False
         self._lost_until: float | None = None
         self._common_files_at = 0.0
+        self._edition = 0
         self._queue = inotify.Queue()
         self._watches = Watches(root, self._queue, say, refuse, self._drain, self._found)
         self.tree = self._watches.tree
@@ -100,6 +101,7 @@ class Recursive:
         if self._root.identity is None:
             self._lose_root()
             return
+        self._edition = self._root.ignore.edition
         self._watch_git()
         self._watches.adopt_all()
 
@@ -196,11 +198,10 @@ class Recursive:
     def _check_rules(self, now: float) -> None:
         if now >= self._common_files_at:
             self._common_files_at = now + COMMON_FILES_INTERVAL_S
-            if self._root.ignore.common_files_changed():
-                self._root.ignore.read_again()
-                self._watches.adopt_all()
-                self._told.append(self._root.rescan("", "requested"))
-        if self._root.ignore.tracked_changed():
+            self._root.ignore.look_at_common_files()
+        self._root.ignore.ask_tracked()
+        if self._edition != self._root.ignore.edition:
+            self._edition = self._root.ignore.edition
             self._watches.adopt_all()
             self._told.append(self._root.rescan("", "requested"))
 

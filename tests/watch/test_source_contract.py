@@ -239,6 +239,20 @@ def test_a_nested_repository_is_told_once_and_then_left_alone(seen: Observed, tm
     assert seen.source.directories() == 2
 
 
+def test_a_file_that_becomes_tracked_by_force_is_told_though_a_rule_file_elsewhere_is_saved_right_then(
+    seen: Observed,
+) -> None:
+    write(seen.directory, {".gitignore": "build/\n", "build/deep/x": "1", "sub/y": "1"})
+    seen.forget()
+    git(seen.directory, "add", "-f", "build/deep/x")
+    seen.forget()
+    write(seen.directory, {"sub/.gitignore": "*.bak\n"})
+    seen.until(lambda: ("", "requested") in seen.rescans())
+    seen.forget()
+    write(seen.directory, {"build/deep/x": "changed"})
+    seen.until(lambda: "build/deep/x" in seen.paths())
+
+
 @pytest.mark.parametrize("how", ["removed", "moved out", "renamed"])
 def test_a_repository_inside_that_is_made_an_ordinary_directory_is_watched_again(
     seen: Observed, tmp_path: Path, how: str
