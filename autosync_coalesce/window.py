@@ -1,16 +1,18 @@
 """The window in which a storm of events becomes a few batches. Pure: the time is an argument.
 
-Theory of operation. A root has a set of *dirty* paths, each of them in one of three places::
+Theory of operation. A root has a set of *dirty* paths, each of them in one of four places::
 
     open      may still be open for writing   -- settle_open_s without a touch --> settled
     closed    known to be closed, or gone     -- settle_s without a touch      --> settled
+    fleeting  came and went within settle_s   -- another batch leaves          --> forgotten
     settled   waits for company               -- the batch leaves              --> forgotten
 
 A batch leaves when its settled set has stopped growing: nothing closed is on the way into it, or nothing
 has come in for ``settle_s``; in any case ``growth_s`` after it began. What is still being written stays
 behind and holds nobody back. A path that has been dirty for ``max_wait_s`` leaves whatever happens to it. A
 rescan is such a batch without paths: it leaves after ``settle_s``, and the settled paths need not be told
-beside it.
+beside it. What is fleeting has hardly ever been seen by anybody: it leaves with the next batch, and none is
+made for each lock and each temporary file.
 
 Invariants: a dirty path is in exactly one place; ``dirty`` is in the order of the first touch, ``open`` and
 ``closed`` in that of the last, so that the first of each is the next one due; the time never runs backwards
@@ -69,7 +71,7 @@ class Window:
         """Give the batches that leave now: at most one of paths and one rescan a root."""
         now = self._forward(now)
         batches = [batch for root in self._roots.values() for batch in root.take(now)]
-        self._roots = {name: root for name, root in self._roots.items() if not root.idle(now)}
+        self._roots = {name: root for name, root in self._roots.items() if not root.idle()}
         return batches
 
     def flush(self, now: float, root: str | None = None) -> list[BatchSettled]:
@@ -99,6 +101,7 @@ class _Root:
         self._paths = Paths()
         self._open: dict[str, Path] = {}
         self._closed: dict[str, Path] = {}
+        self._fleeting: dict[str, Path] = {}
         self._settled: dict[str, Path] = {}
         self._began = self._joined = 0.0
         """When the first and the last of the settled came in."""
@@ -116,8 +119,9 @@ class _Root:
         self._settle(now)
         self._place(self._paths.changed(event, now))
         if self.waiting > self._settings.limit_paths:
-            self._drop(list(self._paths.dirty))
-            self._paths.leave_all(list(self._paths.dirty), now)
+            leaving = list(self._paths.dirty)
+            self._drop(leaving)
+            self._paths.forget(leaving)
             self.rescan("", now)
 
     def rescan(self, path: str, now: float) -> None:
@@ -135,30 +139,36 @@ class _Root:
         self._settle(now)
         batches = []
         if (due := self._rescan_due()) is not None and due <= now:
+            self._settled |= self._left_alone(now)
             batches.append(self._leave_all(now))
         ripe = self._overdue(now)
         if ripe or ((due := self._batch_due()) is not None and due <= now):
-            batches.append(self._leave({**self._settled, **ripe}, now))
+            batches.append(self._leave({**self._settled, **self._left_alone(now), **ripe}))
         return batches
 
     def flush(self, now: float) -> list[BatchSettled]:
         self._settled = dict(self._paths.dirty)
         if self._rescan:
             return [self._leave_all(now)]
-        return [self._leave(self._paths.dirty.copy(), now)] if self._settled else []
+        return [self._leave(self._paths.dirty.copy())] if self._settled else []
 
-    def idle(self, now: float) -> bool:
-        return self._rescan is None and self._paths.idle(now)
+    def idle(self) -> bool:
+        return self._rescan is None and not self._paths.dirty
 
     def _place(self, touched: Collection[str]) -> None:
         self._drop(touched)
         for path in touched:
             entry = self._paths.dirty.get(path)
             if entry is not None:
-                (self._open if entry.open else self._closed)[path] = entry
+                self._place_of(entry)[path] = entry
+
+    def _place_of(self, entry: Path) -> dict[str, Path]:
+        if entry.open:
+            return self._open
+        return self._fleeting if entry.is_fleeting(self._settings.settle_s) else self._closed
 
     def _drop(self, paths: Collection[str]) -> None:
-        for place in (self._open, self._closed, self._settled):
+        for place in (self._open, self._closed, self._fleeting, self._settled):
             for path in paths:
                 place.pop(path, None)
 
@@ -171,11 +181,11 @@ class _Root:
                 self._joined = max(self._joined, due) if self._settled else due
                 self._settled[path] = place.pop(path)
 
-    def _leave(self, leaving: Mapping[str, Path], now: float) -> BatchSettled:
+    def _leave(self, leaving: Mapping[str, Path]) -> BatchSettled:
         first = min(entry.first for entry in leaving.values())
         last = max(entry.touched for entry in leaving.values())
         self._drop(list(leaving))
-        changes = self._paths.leave(leaving, now)
+        changes = self._paths.leave(leaving)
         return BatchSettled(root=self._name, changes=changes, first_at=first, last_at=last)
 
     def _leave_all(self, now: float) -> BatchSettled:
@@ -184,7 +194,7 @@ class _Root:
         last = max([last, *(entry.touched for entry in self._settled.values())])
         leaving = list(self._settled)
         self._drop(leaving)
-        self._paths.leave_all(leaving, now)
+        self._paths.forget(leaving)
         self._rescan = None
         return BatchSettled(root=self._name, full=True, first_at=first, last_at=last)
 
@@ -204,6 +214,11 @@ class _Root:
                 break
             found[path] = entry
         return found
+
+    def _left_alone(self, now: float) -> dict[str, Path]:
+        """Give what is fleeting and has not come back."""
+        settle_s = self._settings.settle_s
+        return {path: entry for path, entry in self._fleeting.items() if entry.touched + settle_s <= now}
 
     def _batch_due(self) -> float | None:
         if not self._closed:

@@ -86,6 +86,9 @@ class Ignore:
         self._kept: frozenset[str] = frozenset()
         self._common: list[Rules] = []
         self._common_seen: list[object] = []
+        self.edition = 0
+        """Counts how often the common rule files, or what is tracked, were found to differ: each source
+        compares by itself, since another may have been the one that asked."""
         self.read_again()
 
     def skips(self, path: str, is_dir: bool) -> bool:
@@ -99,11 +102,10 @@ class Ignore:
         self._files.clear()
         self._ignored.clear()
         if self._copy is not None:
-            self._common_seen = [signature(file) for file in self._copy.rule_files]
+            before, self._common_seen = self._common_seen, _signatures(self._copy)
             self._common = [parse(_content(file)) for file in self._copy.rule_files]
-        if self._tracked is not None:
-            self._tracked.refresh(now=True)
-        self._keep_tracked()
+            self.edition += before != self._common_seen
+        self.ask_tracked(now=True)
 
     def rule_file_changed(self, directory: str) -> bool:
         """Read the rule file of a directory again; tell whether its text has changed."""
@@ -115,21 +117,19 @@ class Ignore:
             self._files[full] = known
             return False
         self._ignored.clear()
-        if self._tracked is not None:
-            self._tracked.refresh(now=True)
-        self._keep_tracked()
+        self.ask_tracked(now=True)
         return True
 
-    def common_files_changed(self) -> bool:
-        """Tell whether a rule file outside the root was written since it was read; costs a few stats."""
-        return self._copy is not None and self._common_seen != [signature(f) for f in self._copy.rule_files]
+    def look_at_common_files(self) -> None:
+        """Read all again where a rule file outside the root was written since; costs a few stats."""
+        if self._copy is not None and self._common_seen != _signatures(self._copy):
+            self.read_again()
 
-    def tracked_changed(self) -> bool:
-        """Ask git, where that is due, what is tracked though ignored; tell whether that is news."""
-        if self._tracked is None or not self._tracked.refresh():
-            return False
-        self._keep_tracked()
-        return True
+    def ask_tracked(self, *, now: bool = False) -> None:
+        """Ask git, where that is due, or ``now``, what is tracked though ignored."""
+        if self._tracked is not None and self._tracked.refresh(now=now):
+            self._keep_tracked()
+            self.edition += 1
 
     def forget(self, directory: str) -> None:
         """Take back all verdicts below a directory that was made, moved or removed."""
@@ -190,6 +190,10 @@ class Ignore:
     def _rules_text(self, full: str) -> bytes:
         assert self._copy is not None
         return _content(f"{self._copy.top}/{below(full, RULE_FILE)}", os.O_NOFOLLOW)
+
+
+def _signatures(copy: WorkingCopy) -> list[object]:
+    return [signature(file) for file in copy.rule_files]
 
 
 def _content(file: str, flags: int = 0) -> bytes:

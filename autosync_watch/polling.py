@@ -42,6 +42,7 @@ class Polling:
         self._worked_s = 0.0
         self._due_at: float | None = None
         self._lost = False
+        self._edition = root.ignore.edition
         self._operation = self._see_operation()
         self._begun = False
         for part in parts:
@@ -184,6 +185,7 @@ class Polling:
         if self._lost and self._root.seen() is not None:
             self._lost = False
             self._root.load()
+            self._edition = self._root.ignore.edition
             self._seen.clear()
             self._parts = dict.fromkeys(self._parts, False)
             self._say(f"{self._root.name}: is back")
@@ -200,10 +202,10 @@ class Polling:
             self._told.append(self._root.rescan("", "requested"))
         if self._root.tracked is not None and before[2] != self._operation[2]:
             self._root.tracked.stale()
-        if self._root.ignore.tracked_changed():
-            self._told.append(self._root.rescan("", "requested"))
-        if self._root.ignore.common_files_changed():
-            self._root.ignore.read_again()
+        self._root.ignore.ask_tracked()
+        self._root.ignore.look_at_common_files()
+        if self._edition != self._root.ignore.edition:
+            self._edition = self._root.ignore.edition
             self._told.append(self._root.rescan("", "requested"))
 
     def _see_operation(self) -> tuple[frozenset[str], object, object]:

@@ -52,6 +52,7 @@ class Recursive:
         self._overflowed = False
         self._lost_until: float | None = None
         self._common_files_at = 0.0
+        self._edition = 0
         self._queue = inotify.Queue()
         self._watches = Watches(root, self._queue, say, refuse, self._drain, self._found)
         self.tree = self._watches.tree
@@ -100,6 +101,7 @@ class Recursive:
         if self._root.identity is None:
             self._lose_root()
             return
+        self._edition = self._root.ignore.edition
         self._watch_git()
         self._watches.adopt_all()
 
@@ -196,11 +198,10 @@ class Recursive:
     def _check_rules(self, now: float) -> None:
         if now >= self._common_files_at:
             self._common_files_at = now + COMMON_FILES_INTERVAL_S
-            if self._root.ignore.common_files_changed():
-                self._root.ignore.read_again()
-                self._watches.adopt_all()
-                self._told.append(self._root.rescan("", "requested"))
-        if self._root.ignore.tracked_changed():
+            self._root.ignore.look_at_common_files()
+        self._root.ignore.ask_tracked()
+        if self._edition != self._root.ignore.edition:
+            self._edition = self._root.ignore.edition
             self._watches.adopt_all()
             self._told.append(self._root.rescan("", "requested"))
 
@@ -246,7 +247,7 @@ class Recursive:
         if not sources:
             return
         arrival = self._partner(event.cookie, at)
-        targets = self.tree.nodes(arrival.wd) if arrival is not None else []
+        targets = [n for n in self.tree.nodes(arrival.wd) if not n.nested] if arrival is not None else []
         if arrival is not None and arrival.name == ".git":
             self._arrivals[event.cookie], targets = arrival, []
         is_dir = bool(event.mask & inotify.ISDIR)
@@ -344,10 +345,11 @@ class Recursive:
         self._told.append(self._root.rescan("", "requested"))
 
     def _is_repository_matter(self, node: Directory, event: inotify.Event) -> bool:
-        """Handle what concerns a ``.git``, and directories that become repositories of their own."""
+        """Handle what concerns a ``.git``, and directories that are or become repositories of their own."""
         if event.name == ".git":
             came = event.mask & (inotify.CREATE | inotify.MOVED_TO | inotify.CLOSE_WRITE)
-            if node.parent is None and (came or event.mask & (inotify.DELETE | inotify.MOVED_FROM)):
+            gone = event.mask & (inotify.DELETE | inotify.MOVED_FROM)
+            if node.parent is None and (came or gone):
                 self._root.load()
                 self._watch_git_in_root()
                 self._watches.adopt_all()
@@ -355,11 +357,13 @@ class Recursive:
             elif came:
                 self._becoming.add(node)
                 self._leave_repositories_alone()
+            elif gone and node.nested:
+                self._watches.adopt(node.path(), report=False, force=True)
+                self._told.append(self._root.rescan(node.path(), "requested"))
             return True
         if self._becoming and any(node.is_in(one) for one in self._becoming):
             self._leave_repositories_alone()
-            return not self.tree.holds(node)
-        return False
+        return node.nested or not self.tree.holds(node)
 
     def _watch_git_in_root(self) -> None:
         """Watch a ``.git`` that has just been made, before git would call it a repository."""
@@ -376,7 +380,7 @@ class Recursive:
                 self._becoming.discard(node)
             elif self._root.is_nested(node.path()):
                 self._becoming.discard(node)
-                self._watches.drop(node)
+                self._watches.leave_alone(node)
 
 
 def _without_the_obvious(told: list[Event]) -> list[Event]:

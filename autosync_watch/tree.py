@@ -10,14 +10,18 @@ from collections.abc import Iterator
 
 
 class Directory:
-    """A watched directory; ``parent`` is None for the root, and for what was taken out of the tree."""
+    """A watched directory; ``parent`` is None for the root, and for what was taken out of the tree.
 
-    __slots__ = ("children", "name", "parent", "wd")
+    One that is ``nested``, a repository of its own, is watched only to see when it is none any more.
+    """
+
+    __slots__ = ("children", "name", "nested", "parent", "wd")
 
     def __init__(self, parent: Directory | None, name: str, wd: int) -> None:
         self.parent = parent
         self.name = name
         self.wd = wd
+        self.nested = False
         self.children: dict[str, Directory] = {}
         if parent is not None:
             parent.children[name] = self

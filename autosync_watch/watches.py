@@ -84,6 +84,12 @@ class Watches:
         for wd in self.tree.drop(node):
             self._queue.remove(wd)
 
+    def leave_alone(self, node: Directory) -> None:
+        """Watch nothing below a directory that is a repository of its own."""
+        node.nested = True
+        for child in list(node.children.values()):
+            self.drop(child)
+
     def drop_at(self, path: str) -> None:
         node = self.tree.at(path)
         if node is not None and path:
@@ -136,8 +142,9 @@ class Watches:
 
     def _list(self, node: Directory, directory: str, report: bool) -> list[str]:
         """Give the directories in a directory that are to be watched; forget those that are not."""
+        node.nested = False
         if self._root.is_nested(directory):
-            self.drop(node)
+            self.leave_alone(node)
             return []
         found: list[str] = []
         try:

@@ -81,23 +81,27 @@ def test_nothing_leaves_while_it_still_changes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_what_came_and_went_where_nobody_looked_is_not_told(name: str) -> None:
+def test_what_came_and_went_is_told_as_removed_or_its_directory_is(name: str) -> None:
     trace = load(name)
-    left = run(trace.happened)
-    known = told(left)
+    changes = [change for _, batch in run(trace.happened) for change in batch.changes]
+    removed = {change.path for change in changes if change.kind == "removed"}
+    sources = {change.source for change in changes}
     for path in {event.path for _, event in trace.happened if isinstance(event, FsChanged)}:
-        seen, above = touches(trace, path), set(parents(path)) - {path}
+        seen = touches(trace, path)
         times = [time for time, _ in seen]
         quick = all(later - earlier < SETTINGS.settle_s for earlier, later in itertools.pairwise(times))
         gone = seen[-1][1].kind == "removed" or seen[-1][1].source == path
-        looked_at = any(at <= times[0] and above & told([(at, batch)]) for at, batch in left)
-        if seen[0][1].kind == "created" and gone and quick and not looked_at:
-            assert path not in known
+        if seen[0][1].kind == "created" and gone and quick:
+            assert (removed | sources).intersection(parents(path)), path
+            assert {change.kind for change in changes if change.path == path} <= {"removed"}
 
 
 @pytest.mark.parametrize("name", sorted(GONE))
-def test_temporary_files_of_known_programs_are_not_told(name: str) -> None:
-    assert not GONE[name] & told(run(load(name).happened))
+def test_temporary_files_of_known_programs_are_told_as_removed_and_make_no_batch(name: str) -> None:
+    left = run(load(name).happened)
+    kinds = {change.path: change.kind for _, batch in left for change in batch.changes}
+    assert {kinds[path] for path in GONE[name]} == {"removed"}
+    assert all({change.path for change in batch.changes} - GONE[name] for _, batch in left)
 
 
 @pytest.mark.parametrize("name", ["vim-default", "vim-backup-undo", "emacs-save", "nano-save", "sed-i"])

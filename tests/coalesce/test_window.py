@@ -47,8 +47,20 @@ def test_a_file_written_and_made_executable_is_written() -> None:
     assert changes(*save("doc"), event("doc", "attributes")) == [Change("doc", "written")]
 
 
-def test_a_file_that_came_and_went_is_not_told() -> None:
-    assert changes(event("4913", "created"), event("4913", "written"), event("4913", "removed")) == []
+def test_a_file_that_came_and_went_is_told_as_removed_only() -> None:
+    told = changes(event("4913", "created"), event("4913", "written"), event("4913", "removed"))
+    assert told == [Change("4913", "removed")]
+
+
+def test_a_file_that_went_before_it_was_told_but_may_have_been_found_by_a_scan_is_told_as_removed() -> None:
+    writing = [(i * 0.05, event("tmp", "writing")) for i in range(1, 120)]
+    left = run([(0.0, event("tmp", "created")), *writing, (6.0, event("tmp", "removed"))])
+    assert [(time, batch.changes) for time, batch in left] == [(6.3, (Change("tmp", "removed"),))]
+
+
+def test_a_file_that_came_again_after_it_had_come_and_gone_is_created() -> None:
+    told = changes(event("a", "created"), event("a", "removed"), event("a", "created"), *save("a"))
+    assert told == [Change("a", "created")]
 
 
 def test_a_file_that_went_and_came_is_written() -> None:
@@ -78,7 +90,7 @@ def test_a_backup_that_may_have_been_there_before_is_told_as_removed() -> None:
 
 def test_a_save_by_way_of_a_temporary_file_is_one_written_file() -> None:
     told = changes(event("sedX", "created"), *save("sedX"), event("doc", "renamed", "sedX"))
-    assert told == [Change("doc", "written")]
+    assert told == [Change("sedX", "removed"), Change("doc", "written")]
 
 
 def test_a_temporary_file_in_place_of_one_that_was_made_just_now_is_created() -> None:
@@ -88,7 +100,7 @@ def test_a_temporary_file_in_place_of_one_that_was_made_just_now_is_created() ->
         event("big.part", "created"),
         event("big", "renamed", "big.part"),
     )
-    assert told == [Change("big", "created")]
+    assert told == [Change("big", "created"), Change("big.part", "removed")]
 
 
 def test_a_renamed_file_is_renamed_and_its_old_name_is_not_told_twice() -> None:
@@ -120,11 +132,19 @@ def test_two_names_exchanged_are_both_told() -> None:
     assert {change.path for change in told} | {change.source for change in told} >= {"a", "b"}
 
 
-def test_a_directory_that_came_and_went_with_its_files_is_not_told() -> None:
-    assert (
-        changes(event("d", "created", dir=True), event("d/f", "created"), event("d", "removed", dir=True))
-        == []
-    )
+def test_a_directory_that_came_and_went_with_its_files_is_told_as_one_removed_path() -> None:
+    made = [event("d", "created", dir=True), event("d/f", "created"), event("d/g", "created")]
+    assert changes(*made, event("d/g", "removed"), event("d", "removed", dir=True)) == [
+        Change("d", "removed")
+    ]
+
+
+def test_files_made_in_a_directory_that_was_then_renamed_are_told_under_its_new_name_only() -> None:
+    told = changes(
+        event("x.tmp", "created", dir=True), event("x.tmp/f", "created"), *save("x.tmp/f"),
+        event("x", "renamed", "x.tmp", dir=True),
+    )  # fmt: skip
+    assert {change.path for change in told} == {"x.tmp", "x", "x/f"}
 
 
 def test_a_renamed_directory_takes_what_is_dirty_below_it_along() -> None:
@@ -215,6 +235,35 @@ def test_a_batch_tells_when_it_began_and_ended() -> None:
     assert (batch.first_at, batch.last_at) == (1.0, 1.2)
 
 
+def test_a_temporary_file_leaves_with_the_document_that_was_saved_by_way_of_it() -> None:
+    made = [event("4913", "created"), event("4913", "removed")]
+    left = run(
+        [(0.0, made), (0.05, [event("sedX", "created"), *save("sedX"), event("doc", "renamed", "sedX")])]
+    )
+    assert [[change.path for change in batch.changes] for _, batch in left] == [["4913", "sedX", "doc"]]
+    assert only_time(left) == pytest.approx(0.35)
+
+
+def test_a_storm_of_files_that_come_and_go_is_one_batch_each_max_wait() -> None:
+    storm = [(i * 0.01, [event(f"t{i}", "created"), event(f"t{i}", "removed")]) for i in range(4000)]
+    left = run(storm)
+    assert [time for time, _ in left] == pytest.approx([30.0, 59.7], abs=0.1)
+    assert {change.path for _, batch in left for change in batch.changes} == {f"t{i}" for i in range(4000)}
+
+
+def test_a_lock_that_is_taken_every_second_is_told_each_max_wait_only() -> None:
+    left = run([(float(i), [event("lock", "created"), event("lock", "removed")]) for i in range(60)])
+    assert [time for time, _ in left] == pytest.approx([30.0, 60.0], abs=1.1)
+
+
+def test_a_file_that_has_come_and_gone_and_come_again_is_not_taken_along_before_it_settles() -> None:
+    flickers = [event("t", "created"), event("t", "removed")]
+    left = run([(0.0, save("doc")), (0.2, flickers), (0.25, flickers), (5.0, save("doc"))])
+    assert [(time, [change.path for change in batch.changes]) for time, batch in left] == [
+        (0.3, ["doc"]), (5.3, ["t", "doc"]),
+    ]  # fmt: skip
+
+
 # ---------------------------------------------------------------------------- rescans
 
 
@@ -233,13 +282,9 @@ def test_what_a_rescan_may_have_seen_is_told_as_removed() -> None:
     assert left[-1][1].changes == (Change("tmp", "removed"),)
 
 
-def test_what_came_and_went_after_a_look_at_its_directory_is_told_as_removed() -> None:
-    left = run([
-        (0.0, event("e", "renamed", "d", dir=True)),
-        (2.0, event("e/tmp", "created")), (2.1, event("e/tmp", "removed")),
-        (200.0, event("e/tmp", "created")), (200.1, event("e/tmp", "removed")),
-    ])  # fmt: skip
-    assert [batch.changes for _, batch in left][1:] == [(Change("e/tmp", "removed"),)]
+def test_what_came_and_went_before_a_rescan_is_not_told_beside_it() -> None:
+    [(_, batch)] = run([(0.0, [event("t", "created"), event("t", "removed")]), (9.0, FsRescan(root=ROOT))])
+    assert (batch.full, batch.changes) == (True, ())
 
 
 def test_a_rescan_of_a_directory_is_a_dirty_path() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from autosync_coalesce.window import Settings, Window
@@ -21,10 +21,13 @@ paths = st.sampled_from(NAMES)
 steps = st.one_of(
     st.tuples(st.sampled_from(["created", "writing", "written", "attributes", "removed"]), paths),
     st.tuples(st.just("renamed"), paths, paths),
-    st.tuples(st.just("rescan")),
+    st.tuples(st.just("scan")),  # the reader looks without being told to
 )
 pauses = st.sampled_from([0.0, 0.001, 0.05, 0.29, 0.3, 0.31, 0.7, 1.1, 4.0])
-histories = st.lists(st.tuples(pauses, steps), max_size=40)
+histories = st.lists(st.tuples(pauses, steps), max_size=40) | st.lists(
+    st.tuples(pauses, steps | st.tuples(st.just("rescan"))), max_size=40
+)
+FOUND_AND_GONE: Happened = [(0.0, ("created", "a")), (0.0, ("scan",)), (0.0, ("removed", "a"))]
 
 
 class Disk:
@@ -40,6 +43,9 @@ class Disk:
         kind: Any = step[0]
         if kind == "rescan":
             return [FsRescan(root=ROOT)]
+        if kind == "scan":
+            self.known = dict(self.contents)
+            return []
         path = step[1]
         self.writes += 1
         if kind in ("created", "writing", "written", "attributes"):
@@ -65,8 +71,9 @@ class Disk:
 
 
 @given(there=st.sets(paths), history=histories, late=st.floats(0.0, 2.0), twice=st.booleans())
+@example(there=set(), history=FOUND_AND_GONE, late=0.0, twice=False)
 @settings(max_examples=300, deadline=None)
-def test_a_reader_that_looks_where_it_is_told_knows_everything_in_the_end(
+def test_a_reader_that_looks_where_it_is_told_and_when_it_likes_knows_everything_in_the_end(
     there: set[str], history: list[tuple[float, tuple[str, ...]]], late: float, twice: bool
 ) -> None:
     disk, window, now = Disk(sorted(there)), Window(PATIENCE), 0.0
@@ -149,6 +156,8 @@ def _events(history: list[tuple[float, tuple[str, ...]]]) -> Happened:
     for pause, step in history:
         now += pause
         kind: Any = step[0]
+        if kind == "scan":
+            continue
         if kind == "rescan":
             happened.append((now, FsRescan(root=ROOT)))
         elif kind == "renamed":

@@ -13,10 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from autosync_common.messages import FsRescan
+from autosync_watch.polling import Polling
 from autosync_watch.repository import Tracked
 from autosync_watch.root import Root
 from autosync_watch.watcher import Watcher
 from tests.helpers.gitbox import git, make_repository, write
+from tests.helpers.waiting import eventually
 from tests.helpers.watching import Observed
 
 QUEUE_LIMIT = Path("/proc/sys/fs/inotify/max_queued_events")
@@ -191,7 +194,7 @@ def test_a_clone_into_the_root_is_left_alone_once_it_is_one(seen: Observed, tmp_
     other = make_repository(tmp_path / "other", {f"d{i}/f": "1" for i in range(20)})
     git(seen.directory, "clone", "-q", str(other), "sub")
     seen.forget()
-    assert seen.source.directories() == 1
+    assert seen.source.directories() == 2
     write(seen.directory, {"sub/d1/f": "changed"})
     seen.settle()
     assert seen.events == []
@@ -262,6 +265,40 @@ def test_a_file_that_becomes_tracked_by_force_is_told_later(
     seen.until(lambda: ("", "requested") in seen.rescans())
     write(seen.directory, {"deep/a.o": "2"})
     seen.until(lambda: seen.is_covered("deep/a.o"))
+
+
+def is_told_to_look_at_all(part: Polling) -> bool:
+    return any(isinstance(event, FsRescan) and event.path == "" for event in part.read())
+
+
+def test_a_root_of_which_a_part_is_polled_is_watched_where_a_file_becomes_tracked_by_force(
+    seen: Observed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Tracked, "INTERVAL_S", 0.1)
+    write(seen.directory, {".gitignore": "build/\n", "build/x": "1", "part/y": "1"})
+    seen.forget()
+    part = Polling(seen.root, seen.said.append, 0.0, ("part",))
+    git(seen.directory, "add", "-f", "build/x")
+    eventually(lambda: is_told_to_look_at_all(part))
+    seen.until(lambda: ("", "requested") in seen.rescans())
+    seen.forget()
+    write(seen.directory, {"build/x": "2"})
+    seen.until(lambda: "build/x" in seen.paths())
+
+
+def test_a_root_of_which_a_part_is_polled_is_watched_where_a_rule_outside_of_it_is_taken_away(
+    seen: Observed,
+) -> None:
+    write(seen.directory, {"cache/x": "1", "part/y": "1", ".git/info/exclude": "cache\n"})
+    seen.source.look()
+    seen.forget()
+    part = Polling(seen.root, seen.said.append, 0.0, ("part",))
+    (seen.directory / ".git/info/exclude").write_text("")
+    eventually(lambda: is_told_to_look_at_all(part))
+    seen.until(lambda: ("", "requested") in seen.rescans())
+    seen.forget()
+    write(seen.directory, {"cache/x": "2"})
+    seen.until(lambda: "cache/x" in seen.paths())
 
 
 def test_an_idle_root_asks_for_no_time(seen: Observed) -> None:

@@ -236,7 +236,63 @@ def test_a_nested_repository_is_told_once_and_then_left_alone(seen: Observed, tm
     write(seen.directory, {"sub/f": "changed", "sub/new/g": "x"})
     seen.settle()
     assert seen.events == []
-    assert seen.source.directories() in {1, 2}
+    assert seen.source.directories() == 2
+
+
+def test_a_file_that_becomes_tracked_by_force_is_told_though_a_rule_file_elsewhere_is_saved_right_then(
+    seen: Observed,
+) -> None:
+    write(seen.directory, {".gitignore": "build/\n", "build/deep/x": "1", "sub/y": "1"})
+    seen.forget()
+    git(seen.directory, "add", "-f", "build/deep/x")
+    seen.forget()
+    write(seen.directory, {"sub/.gitignore": "*.bak\n"})
+    seen.until(lambda: ("", "requested") in seen.rescans())
+    seen.forget()
+    write(seen.directory, {"build/deep/x": "changed"})
+    seen.until(lambda: "build/deep/x" in seen.paths())
+
+
+@pytest.mark.parametrize("how", ["removed", "moved out", "renamed"])
+def test_a_repository_inside_that_is_made_an_ordinary_directory_is_watched_again(
+    seen: Observed, tmp_path: Path, how: str
+) -> None:
+    write(make_repository(seen.directory / "sub"), {"f": "1", "d/g": "1"})
+    seen.forget()
+    if how == "removed":
+        shutil.rmtree(seen.directory / "sub/.git")
+    else:
+        away = tmp_path / "away" if how == "moved out" else seen.directory / "sub/was-git"
+        (seen.directory / "sub/.git").rename(away)
+    seen.until(lambda: seen.all_covered(["sub/f", "sub/d/g"]))
+    seen.forget()
+    write(seen.directory, {"sub/f": "changed", "sub/d/g": "changed", "sub/new": "1"})
+    seen.until(lambda: {"sub/f", "sub/d/g", "sub/new"} <= seen.paths())
+
+
+def test_a_repository_inside_that_loses_its_git_and_gets_another_is_left_alone(seen: Observed) -> None:
+    write(make_repository(seen.directory / "sub"), {"f": "1"})
+    shutil.rmtree(seen.directory / "sub/.git")
+    seen.until(lambda: seen.is_covered("sub/f"))
+    make_repository(seen.directory / "sub")
+    seen.forget()
+    write(seen.directory, {"sub/f": "changed", "sub/new/g": "x"})
+    seen.settle()
+    assert seen.events == []
+
+
+def test_what_is_moved_into_a_repository_inside_and_out_of_it_went_and_came(seen: Observed) -> None:
+    write(make_repository(seen.directory / "sub"), {"f": "1"})
+    write(seen.directory, {"in": "1", "d/g": "1"})
+    seen.forget()
+    (seen.directory / "in").rename(seen.directory / "sub/in")
+    (seen.directory / "d").rename(seen.directory / "sub/d")
+    (seen.directory / "sub/f").rename(seen.directory / "out")
+    seen.until(lambda: seen.all_covered(["in", "d", "out"]))
+    seen.forget()
+    write(seen.directory, {"sub/d/g": "changed", "sub/in": "changed"})
+    seen.settle()
+    assert seen.events == []
 
 
 def test_a_root_that_is_gone_is_told_once_and_found_again(seen: Observed, tmp_path: Path) -> None:
