@@ -261,7 +261,7 @@ def test_a_file_that_becomes_tracked_by_force_is_told_later(
     git(seen.directory, "add", "-f", "deep/a.o")
     tracked = seen.root.tracked
     assert tracked is not None
-    seen.until(lambda: tracked.paths == {"deep/a.o"})
+    seen.until(lambda: tracked.paths == {"deep/a.o"}, 60.0)
     seen.until(lambda: ("", "requested") in seen.rescans())
     write(seen.directory, {"deep/a.o": "2"})
     seen.until(lambda: seen.is_covered("deep/a.o"))
@@ -279,7 +279,7 @@ def test_a_root_of_which_a_part_is_polled_is_watched_where_a_file_becomes_tracke
     seen.forget()
     part = Polling(seen.root, seen.said.append, 0.0, ("part",))
     git(seen.directory, "add", "-f", "build/x")
-    eventually(lambda: is_told_to_look_at_all(part))
+    eventually(lambda: is_told_to_look_at_all(part), 60.0)  # git is asked for a hundredth of the time only
     seen.until(lambda: ("", "requested") in seen.rescans())
     seen.forget()
     write(seen.directory, {"build/x": "2"})
