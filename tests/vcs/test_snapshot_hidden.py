@@ -165,29 +165,25 @@ def test_a_save_between_the_look_at_a_file_and_the_landing_upon_an_index_that_gi
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     snapshots = snapshots_of(place)
-    prepare, saved = index.prepare_in_place, list[int]()
+    prepare, later = index.prepare_in_place, list[str]()
+    turns = iter(range(10))
 
     def late(*arguments: object) -> index.Prepared:
-        if len(saved) < 1:
-            write(place, {"a.txt": "TWO\n"})
-            saved.append(int((place / "a.txt").stat().st_ctime))
+        while later:
+            write(place, {"a.txt": later.pop()})
             wait_for_the_next_second()
             git(place, "update-index", "--force-write-index")
         return prepare(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(index, "prepare_in_place", late)
-    for _ in range(10):
-        saved.clear()
-        wait_for_the_next_second()
-        began = int(time.time())
-        write(place, {"a.txt": "ONE\n"})
+    def saved_twice() -> Path:
+        later.append("TWO\n")
+        write(place, {"a.txt": f"ON{next(turns)}\n"})
         snapshots.commit([b"a.txt"])
-        if saved == [began]:
-            break
-        write(place, {"a.txt": "another text\n"})
-        snapshots.commit(None)
-    else:
-        pytest.fail("this machine is too slow")
+        assert not later
+        return place / "a.txt"
+
+    monkeypatch.setattr(index, "prepare_in_place", late)
+    in_one_second(saved_twice)
     snapshots.commit(None)
     assert now_in(place) == "TWO"
 
