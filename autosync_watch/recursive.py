@@ -46,7 +46,6 @@ class Recursive:
         self._arrivals: dict[int, inotify.Event] = {}
         self._told: list[Event] = []
         self._writing: Throttle[tuple[int, str]] = Throttle(WRITING_INTERVAL_S)
-        self._becoming: set[Directory] = set()
         self._unmounted: set[str] = set()
         self._git_wd = -1
         self._overflowed = False
@@ -142,7 +141,6 @@ class Recursive:
         self._arrivals.clear()
         self._told.clear()
         self._writing = Throttle(WRITING_INTERVAL_S)
-        self._becoming.clear()
         self._unmounted.clear()
 
     # --- the kernel's queue ---------------------------------------------------------------------------
@@ -355,15 +353,12 @@ class Recursive:
                 self._watches.adopt_all()
                 self._told.append(self._root.rescan("", "requested"))
             elif came:
-                self._becoming.add(node)
-                self._leave_repositories_alone()
-            elif gone and node.nested:
+                self._watches.becomes_repository(node)
+            elif gone:
                 self._watches.adopt(node.path(), report=False, force=True)
                 self._told.append(self._root.rescan(node.path(), "requested"))
             return True
-        if self._becoming and any(node.is_in(one) for one in self._becoming):
-            self._leave_repositories_alone()
-        return node.nested or not self.tree.holds(node)
+        return self._watches.is_left_alone(node)
 
     def _watch_git_in_root(self) -> None:
         """Watch a ``.git`` that has just been made, before git would call it a repository."""
@@ -373,14 +368,6 @@ class Recursive:
                 self._git_wd = self._queue.add(self._root.absolute(".git"), inotify.GIT_DIRECTORY)
             except OSError:
                 self._git_wd = -1
-
-    def _leave_repositories_alone(self) -> None:
-        for node in list(self._becoming):
-            if not self.tree.holds(node):
-                self._becoming.discard(node)
-            elif self._root.is_nested(node.path()):
-                self._becoming.discard(node)
-                self._watches.leave_alone(node)
 
 
 def _without_the_obvious(told: list[Event]) -> list[Event]:

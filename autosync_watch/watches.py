@@ -53,6 +53,7 @@ class Watches:
         self._drain = drain
         self._created = created
         self._types: Mapping[str, str] = mount_types()
+        self._becoming: set[Directory] = set()
         self._unreadable: set[str] = set()
 
     def adopt_all(self, *, report: bool = False) -> None:
@@ -84,11 +85,19 @@ class Watches:
         for wd in self.tree.drop(node):
             self._queue.remove(wd)
 
-    def leave_alone(self, node: Directory) -> None:
-        """Watch nothing below a directory that is a repository of its own."""
-        node.nested = True
-        for child in list(node.children.values()):
-            self.drop(child)
+    def becomes_repository(self, node: Directory) -> None:
+        """Note that a directory has a ``.git``: once that is whole nothing below is watched."""
+        self._becoming.add(node)
+        self.is_left_alone(node)
+
+    def is_left_alone(self, node: Directory) -> bool:
+        """Tell whether a directory is, or is in, a repository of its own; it may have become one by now."""
+        for one in list(self._becoming):
+            if not self.tree.holds(one):
+                self._becoming.discard(one)
+            elif node.is_in(one) and self._root.is_nested(one.path()):
+                self._leave_alone(one)
+        return node.nested or not self.tree.holds(node)
 
     def drop_at(self, path: str) -> None:
         node = self.tree.at(path)
@@ -143,14 +152,17 @@ class Watches:
     def _list(self, node: Directory, directory: str, report: bool) -> list[str]:
         """Give the directories in a directory that are to be watched; forget those that are not."""
         node.nested = False
+        self._becoming.discard(node)
         if self._root.is_nested(directory):
-            self.leave_alone(node)
+            self._leave_alone(node)
             return []
         found: list[str] = []
         try:
             with os.scandir(self._root.absolute(directory)) as entries:
                 for entry in entries:
                     path, is_dir = below(directory, entry.name), entry.is_dir(follow_symlinks=False)
+                    if entry.name == ".git" and directory:
+                        self._becoming.add(node)
                     if entry.name == ".git" or self._root.ignore.skips(path, is_dir):
                         continue
                     if report:
@@ -170,6 +182,12 @@ class Watches:
         if type_ is not None:
             self._refuse(path, report, type_)
         return type_ is not None
+
+    def _leave_alone(self, node: Directory) -> None:
+        self._becoming.discard(node)
+        node.nested = True
+        for child in list(node.children.values()):
+            self.drop(child)
 
     def _cannot_watch(self, path: str, error: OSError, report: bool) -> None:
         if error.errno in {errno.ENOSPC, errno.ENOMEM}:

@@ -176,6 +176,21 @@ def test_a_merge_of_the_user_is_left_alone_until_its_end(anna: Host) -> None:
 
 
 @pytest.mark.slow
+def test_a_repository_inside_is_left_alone_and_synced_with_all_it_has_once_its_git_is_removed(
+    anna: Host,
+) -> None:
+    anna.start("--yes")
+    anna.run_in(anna.files, "git", "init", "-q", "inside")
+    anna.save("inside/a.txt", "1\n")
+    anna.save("beside.txt", "1\n")
+    eventually(lambda: "beside.txt" in committed(anna, anna.files), DEADLINE_S, anna.words)
+    assert "inside/a.txt" not in committed(anna, anna.files)
+    shutil.rmtree(anna.files / "inside/.git")
+    eventually(lambda: "inside/a.txt" in committed(anna, anna.files), DEADLINE_S, anna.words)
+    anna.save("inside/b.txt", "2\n")
+    eventually(lambda: "inside/b.txt" in committed(anna, anna.files), DEADLINE_S, anna.words)
+
+
 def test_commits_of_the_user_are_pushed_too(anna: Host) -> None:
     anna.start("--yes")
     anna.save("by-hand.txt", "1\n")

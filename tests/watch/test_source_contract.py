@@ -270,6 +270,32 @@ def test_a_repository_inside_that_is_made_an_ordinary_directory_is_watched_again
     seen.until(lambda: {"sub/f", "sub/d/g", "sub/new"} <= seen.paths())
 
 
+def test_a_directory_that_comes_while_its_repository_is_made_is_left_alone_until_that_is_removed(
+    seen: Observed, tmp_path: Path
+) -> None:
+    write(tmp_path / "other", {"f": "1", ".git/description": "half made"})
+    (tmp_path / "other").rename(seen.directory / "sub")
+    seen.until(lambda: seen.is_covered("sub/f"))
+    write(make_repository(seen.directory / "sub"), {"f": "changed"})
+    seen.forget()
+    write(seen.directory, {"sub/f": "changed again", "sub/new/g": "x"})
+    seen.settle()
+    assert seen.events == []
+    shutil.rmtree(seen.directory / "sub/.git")
+    seen.until(lambda: seen.all_covered(["sub/f", "sub/new/g"]))
+
+
+def test_a_git_directory_that_is_removed_before_it_is_a_repository_hides_nothing(
+    seen: Observed, tmp_path: Path
+) -> None:
+    write(tmp_path / "other", {"f": "1"})
+    make_repository(tmp_path / "other")
+    seen.forget()
+    (tmp_path / "other").rename(seen.directory / "sub")
+    shutil.rmtree(seen.directory / "sub/.git")
+    seen.until(lambda: seen.is_covered("sub/f"))
+
+
 def test_a_repository_inside_that_loses_its_git_and_gets_another_is_left_alone(seen: Observed) -> None:
     write(make_repository(seen.directory / "sub"), {"f": "1"})
     shutil.rmtree(seen.directory / "sub/.git")
