@@ -28,8 +28,9 @@ from autosync_vcs.telling import Telling
 
 HOUSEKEEPING_AFTER_S = 30.0
 LONG_STEP_S = 1.0
-PUSH_FIRST_S = 0.1
-"""So long what was committed waits to land where it is being pushed: both want the disk and a processor."""
+PUSH_FIRST_S = 0.25
+"""So long what a commit leaves to do waits where that is being pushed: the hub, and a host that fetches it,
+may be on this machine, and want the disk and a processor."""
 
 
 class Worker:
@@ -257,10 +258,11 @@ class Worker:
         self._quarantine = tuple(report.quarantined(one, self.name) for one in done.quarantined)
         self._landings += done.revision is not None
         self.post(events.CommitEnded(done.revision is not None, frozenset(done.pending), quarantined))
+        pushes = done.revision is not None and self.state.network is Network.PUSHING
+        later_s = PUSH_FIRST_S if pushes else 0.0
         if done.revision is not None:
-            pushes = self.state.network is Network.PUSHING
-            self._stage.loop.call_later(PUSH_FIRST_S if pushes else 0.0, self._land)
-        self._keep_house()
+            self._stage.loop.call_later(later_s, self._land)
+        self._stage.loop.call_later(later_s, self._keep_house)
 
     def _land(self) -> None:
         self._landing.do(self._opened.land, self._landed, self._not_landed)
