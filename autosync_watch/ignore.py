@@ -85,10 +85,12 @@ class Ignore:
         self._ignored: dict[tuple[str, bool], bool] = {}
         self._kept: frozenset[str] = frozenset()
         self._common: list[Rules] = []
-        self._common_seen: list[object] = []
+        self._outer_seen: list[object] = []
         self.edition = 0
-        """Counts how often the common rule files, or what is tracked, were found to differ: each source
-        compares by itself, since another may have been the one that asked."""
+        """Counts how often the rule files outside the root, or what is tracked, were found to differ: each
+        source compares by itself, since another may have been the one that asked."""
+        self.outer_files = _outer_files(copy) if copy is not None else ()
+        """The rule files outside the root that hold in it, absolute."""
         self.read_again()
 
     def skips(self, path: str, is_dir: bool) -> bool:
@@ -102,9 +104,9 @@ class Ignore:
         self._files.clear()
         self._ignored.clear()
         if self._copy is not None:
-            before, self._common_seen = self._common_seen, _signatures(self._copy)
+            before, self._outer_seen = self._outer_seen, self._seen_outside()
             self._common = [parse(_content(file)) for file in self._copy.rule_files]
-            self.edition += before != self._common_seen
+            self.edition += before != self._outer_seen
         self.ask_tracked(now=True)
 
     def rule_file_changed(self, directory: str) -> bool:
@@ -120,9 +122,9 @@ class Ignore:
         self.ask_tracked(now=True)
         return True
 
-    def look_at_common_files(self) -> None:
+    def look_at_outer_files(self) -> None:
         """Read all again where a rule file outside the root was written since; costs a few stats."""
-        if self._copy is not None and self._common_seen != _signatures(self._copy):
+        if self._copy is not None and self._outer_seen != self._seen_outside():
             self.read_again()
 
     def ask_tracked(self, *, now: bool = False) -> None:
@@ -140,6 +142,9 @@ class Ignore:
         for known in [one for one in self._files if one == full or one.startswith(start)]:
             del self._files[known]
         self._ignored.clear()
+
+    def _seen_outside(self) -> list[object]:
+        return [signature(file) for file in self.outer_files]
 
     def _keep_tracked(self) -> None:
         kept: set[str] = set()
@@ -192,8 +197,11 @@ class Ignore:
         return _content(f"{self._copy.top}/{below(full, RULE_FILE)}", os.O_NOFOLLOW)
 
 
-def _signatures(copy: WorkingCopy) -> list[object]:
-    return [signature(file) for file in copy.rule_files]
+def _outer_files(copy: WorkingCopy) -> tuple[str, ...]:
+    above = [copy.top]
+    for name in copy.prefix.split("/") if copy.prefix else ():
+        above.append(f"{above[-1]}/{name}")
+    return (*copy.rule_files, *(f"{directory}/{RULE_FILE}" for directory in above[:-1]))
 
 
 def _content(file: str, flags: int = 0) -> bytes:

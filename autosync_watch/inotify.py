@@ -24,7 +24,8 @@ UNMOUNT = int(flags.UNMOUNT)
 OVERFLOW = int(flags.Q_OVERFLOW)
 
 TREE = MODIFY | CLOSE_WRITE | ATTRIB | CREATE | DELETE | MOVED_FROM | MOVED_TO
-GIT_DIRECTORY = CLOSE_WRITE | DELETE | MOVED_FROM | MOVED_TO
+BESIDE = CLOSE_WRITE | DELETE | MOVED_FROM | MOVED_TO | int(flags.MASK_ADD)
+"""For a directory that is looked at for the sake of a file in it; if it is in the tree too, it stays so."""
 _SELF = int(flags.DELETE_SELF) | int(flags.MOVE_SELF)
 _HOW = int(flags.ONLYDIR) | int(flags.DONT_FOLLOW) | int(flags.EXCL_UNLINK)
 _READ_BYTES = 1 << 20

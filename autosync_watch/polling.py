@@ -203,7 +203,7 @@ class Polling:
         if self._root.tracked is not None and before[2] != self._operation[2]:
             self._root.tracked.stale()
         self._root.ignore.ask_tracked()
-        self._root.ignore.look_at_common_files()
+        self._root.ignore.look_at_outer_files()
         if self._edition != self._root.ignore.edition:
             self._edition = self._root.ignore.edition
             self._told.append(self._root.rescan("", "requested"))

@@ -17,6 +17,7 @@ during ``PAIR_WAIT_S``.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -32,7 +33,7 @@ from autosync_watch.watches import Watches
 
 PAIR_WAIT_S = 0.02
 WRITING_INTERVAL_S = 0.25
-COMMON_FILES_INTERVAL_S = 1.0
+OUTER_FILES_INTERVAL_S = 1.0
 EVENTS_PER_READ = 50_000
 
 
@@ -48,9 +49,11 @@ class Recursive:
         self._writing: Throttle[tuple[int, str]] = Throttle(WRITING_INTERVAL_S)
         self._unmounted: set[str] = set()
         self._git_wd = -1
+        self._outer_files: set[tuple[int, str]] = set()
+        """The rule files outside the root: the watch on the directory of each, and its name."""
         self._overflowed = False
         self._lost_until: float | None = None
-        self._common_files_at = 0.0
+        self._outer_files_at = 0.0
         self._edition = 0
         self._queue = inotify.Queue()
         self._watches = Watches(root, self._queue, say, refuse, self._drain, self._found)
@@ -106,10 +109,17 @@ class Recursive:
 
     def _watch_git(self) -> None:
         if self._root.copy is not None:
-            try:
-                self._git_wd = self._queue.add(self._root.copy.git_dir, inotify.GIT_DIRECTORY)
-            except OSError:
-                self._git_wd = -1
+            self._git_wd = self._watched_beside(self._root.copy.git_dir)
+            for file in map(os.path.realpath, self._root.ignore.outer_files):
+                directory, name = os.path.split(file)
+                self._outer_files.add((self._watched_beside(directory), name))
+
+    def _watched_beside(self, directory: str) -> int:
+        """Give the watch on a directory for its own sake, -1 where there can be none."""
+        try:
+            return self._queue.add(directory, inotify.BESIDE)
+        except OSError:
+            return -1
 
     def _lose_root(self) -> list[Event]:
         """Forget everything: what was told last was not about the files but about their directory."""
@@ -135,8 +145,10 @@ class Recursive:
     def _forget_all(self) -> None:
         if self.tree.root is not None:
             self._watches.drop(self.tree.root)
-        self._queue.remove(self._git_wd)
+        for wd in {self._git_wd, *(wd for wd, _ in self._outer_files)}:
+            self._queue.remove(wd)
         self._git_wd = -1
+        self._outer_files.clear()
         self._raw.clear()
         self._arrivals.clear()
         self._told.clear()
@@ -153,6 +165,8 @@ class Recursive:
             self._raw.append((event, now))
 
     def _handle(self, event: inotify.Event, at: float) -> None:
+        if (event.wd, event.name) in self._outer_files:
+            self._outer_files_at = 0.0
         if event.mask & inotify.OVERFLOW:
             self._overflowed = True
         elif event.wd == self._git_wd:
@@ -194,9 +208,9 @@ class Recursive:
         self._check_rules(now)
 
     def _check_rules(self, now: float) -> None:
-        if now >= self._common_files_at:
-            self._common_files_at = now + COMMON_FILES_INTERVAL_S
-            self._root.ignore.look_at_common_files()
+        if now >= self._outer_files_at:
+            self._outer_files_at = now + OUTER_FILES_INTERVAL_S
+            self._root.ignore.look_at_outer_files()
         self._root.ignore.ask_tracked()
         if self._edition != self._root.ignore.edition:
             self._edition = self._root.ignore.edition
@@ -364,10 +378,7 @@ class Recursive:
         """Watch a ``.git`` that has just been made, before git would call it a repository."""
         self._watch_git()
         if self._root.copy is None:
-            try:
-                self._git_wd = self._queue.add(self._root.absolute(".git"), inotify.GIT_DIRECTORY)
-            except OSError:
-                self._git_wd = -1
+            self._git_wd = self._watched_beside(self._root.absolute(".git"))
 
 
 def _without_the_obvious(told: list[Event]) -> list[Event]:

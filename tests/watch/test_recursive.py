@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import select
 import subprocess
 import sys
 import threading
@@ -239,17 +240,42 @@ def test_a_directory_that_becomes_a_repository_gets_its_rules(tmp_path: Path) ->
     seen.source.close()
 
 
-def test_a_rule_outside_the_root_is_noticed_with_the_next_event(seen: Observed, home: Path) -> None:
-    write(seen.directory, {"cache/deep/x": "1"})
+@pytest.mark.parametrize(
+    "where", ["in the repository", "of the user", "of the user, by a link", "in the root", "above the root"]
+)
+def test_a_rule_file_that_is_not_in_the_tree_is_noticed_at_once(
+    tmp_path: Path, home: Path, where: str
+) -> None:
+    top = make_repository(tmp_path / "top")
+    root = top / "above/root" if where == "above the root" else top
+    write(root, {"cache/deep/x": "1"})
+    rules = {
+        "in the repository": root / ".git/info/exclude",
+        "above the root": top / "above/.gitignore",
+        "of the user": home / "config/git/ignore",
+        "of the user, by a link": home / "dotfiles/ignore",
+        "in the root": root / "rules",
+    }[where]
+    write(rules.parent, {rules.name: ""})
+    if where == "of the user, by a link":
+        (home / "config/git").mkdir(parents=True)
+        (home / "config/git/ignore").symlink_to(rules)
+    if where == "in the root":
+        git(root, "config", "core.excludesFile", str(rules))
+    seen = Observed(root)
     seen.forget()
-    (seen.directory / ".git/info").mkdir(exist_ok=True)
-    (seen.directory / ".git/info/exclude").write_text("cache\n")
-    seen.until(lambda: (seen.directory / "touch").write_bytes(b"") == 0 and seen.rescans())
+    rules.write_text("cache\n")
+    number = seen.source.fileno()
+    assert number is not None
+    assert select.select([number], [], [], 20.0)[0]
+    seen.events.extend(seen.source.read())
+    assert ("", "requested") in seen.rescans()
     seen.forget()
-    write(seen.directory, {"cache/deep/x": "2"})
+    write(seen.directory, {"cache/deep/x": "2", "y": "1"})
     seen.settle()
-    assert seen.events == []
+    assert seen.paths() == {"y"}
     assert seen.source.directories() == 1
+    seen.source.close()
 
 
 def test_a_file_that_becomes_tracked_by_force_is_told_later(
