@@ -28,6 +28,7 @@ class Root:
         self.copy: repository.WorkingCopy | None = None
         self.tracked: repository.Tracked | None = None
         self.ignore = Ignore(None, None)
+        self._tracked_in: dict[str, tuple[object, bool]] = {}
         self.load()
 
     def load(self) -> None:
@@ -37,6 +38,7 @@ class Root:
         self.copy = repository.find(self.real) if self.identity is not None else None
         self.tracked = repository.Tracked(self.real) if self.copy is not None else None
         self.ignore = Ignore(self.copy, self.tracked)
+        self._tracked_in.clear()
 
     def seen(self) -> tuple[int, int] | None:
         """Give which directory is there now (device and inode), None where there is none."""
@@ -60,8 +62,25 @@ class Root:
         return below(self.real, path) if path else self.real
 
     def is_nested(self, path: str) -> bool:
-        """Tell whether the directory is a repository of its own, below the root."""
+        """Tell whether the directory is a repository of its own, below the root.
+
+        As for git it is none as long as the index of the working copy has anything in it.
+        """
+        return self.has_repository(path) and not self._has_tracked(path)
+
+    def has_repository(self, path: str) -> bool:
+        """Tell whether there is another repository in a directory below the root; this asks nobody."""
         return bool(path) and repository.is_repository(self.absolute(path) + "/.git")
+
+    def _has_tracked(self, path: str) -> bool:
+        """Ask git, again only where the index has changed since."""
+        if self.copy is None:
+            return False
+        index = repository.signature(self.copy.git_dir + "/index")
+        known = self._tracked_in.get(path)
+        if known is None or known[0] != index:
+            known = self._tracked_in[path] = index, repository.has_tracked(self.real, path)
+        return known[1]
 
     def changed(self, path: str, kind: Kind, is_dir: bool, source: str | None = None) -> FsChanged:
         return FsChanged(root=self.name, path=path, kind=kind, dir=is_dir, source=source)

@@ -95,8 +95,10 @@ class Watches:
         for one in list(self._becoming):
             if not self.tree.holds(one):
                 self._becoming.discard(one)
-            elif node.is_in(one) and self._root.is_nested(one.path()):
-                self._leave_alone(one)
+            elif node.is_in(one) and self._root.has_repository(one.path()):
+                self._becoming.discard(one)
+                if self._root.is_nested(one.path()):
+                    self._leave_alone(one)
         return node.nested or not self.tree.holds(node)
 
     def drop_at(self, path: str) -> None:
@@ -184,7 +186,6 @@ class Watches:
         return type_ is not None
 
     def _leave_alone(self, node: Directory) -> None:
-        self._becoming.discard(node)
         node.nested = True
         for child in list(node.children.values()):
             self.drop(child)

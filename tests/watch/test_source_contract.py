@@ -296,6 +296,28 @@ def test_a_git_directory_that_is_removed_before_it_is_a_repository_hides_nothing
     seen.until(lambda: seen.is_covered("sub/f"))
 
 
+@pytest.mark.parametrize("when", ["while it is watched", "before"])
+def test_a_repository_that_is_made_of_a_directory_with_tracked_files_is_watched_as_before(
+    tmp_path: Path, kind: str, when: str
+) -> None:
+    root = make_repository(tmp_path / "root")
+    write(root, {"d[1]/sub/f": "1", "other/f": "1"})
+    git(root, "add", "--", "d[1]/sub/f")
+    if when == "before":
+        make_repository(root / "d[1]")
+    seen = Observed(root, kind)
+    make_repository(root / "d[1]")
+    make_repository(root / "other")
+    seen.forget()
+    write(root, {"d[1]/sub/f": "2", "d[1]/new/g": "1"})
+    seen.until(lambda: seen.all_covered(["d[1]/sub/f", "d[1]/new/g"]))
+    seen.forget()
+    write(root, {"other/f": "2"})
+    seen.settle()
+    assert seen.events == []
+    seen.source.close()
+
+
 def test_a_repository_inside_that_loses_its_git_and_gets_another_is_left_alone(seen: Observed) -> None:
     write(make_repository(seen.directory / "sub"), {"f": "1"})
     shutil.rmtree(seen.directory / "sub/.git")
