@@ -64,7 +64,7 @@ class Root:
     def is_nested(self, path: str) -> bool:
         """Tell whether the directory is a repository of its own, below the root.
 
-        As for git it is none as long as the index of the working copy has anything in it.
+        As for git it is none as long as something in it is tracked.
         """
         return self.has_repository(path) and not self._has_tracked(path)
 
@@ -73,7 +73,7 @@ class Root:
         return bool(path) and repository.is_repository(self.absolute(path) + "/.git")
 
     def _has_tracked(self, path: str) -> bool:
-        """Ask git, again only where the index has changed since."""
+        """Ask git, again only after a commit: the index has changed then."""
         if self.copy is None:
             return False
         index = repository.signature(self.copy.git_dir + "/index")

@@ -302,7 +302,8 @@ def test_a_repository_that_is_made_of_a_directory_with_tracked_files_is_watched_
 ) -> None:
     root = make_repository(tmp_path / "root")
     write(root, {"d[1]/sub/f": "1", "other/f": "1"})
-    git(root, "add", "--", "d[1]/sub/f")
+    git(root, "--literal-pathspecs", "add", "--", "d[1]/sub/f")
+    git(root, "commit", "-qm", "x")
     if when == "before":
         make_repository(root / "d[1]")
     seen = Observed(root, kind)
