@@ -162,10 +162,12 @@ class Watches:
         try:
             with os.scandir(self._root.absolute(directory)) as entries:
                 for entry in entries:
+                    if entry.name == ".git":
+                        if directory:
+                            self._becoming.add(node)
+                        continue
                     path, is_dir = below(directory, entry.name), entry.is_dir(follow_symlinks=False)
-                    if entry.name == ".git" and directory:
-                        self._becoming.add(node)
-                    if entry.name == ".git" or self._root.ignore.skips(path, is_dir):
+                    if self._root.ignore.skips(path, is_dir):
                         continue
                     if report:
                         self._created(path, is_dir)

@@ -175,7 +175,6 @@ def test_a_merge_of_the_user_is_left_alone_until_its_end(anna: Host) -> None:
     assert anna.git("log", "--format=%s", "-1", "--merges") == "merged"
 
 
-@pytest.mark.slow
 def test_a_repository_inside_is_left_alone_and_synced_with_all_it_has_once_its_git_is_removed(
     anna: Host,
 ) -> None:
@@ -191,6 +190,7 @@ def test_a_repository_inside_is_left_alone_and_synced_with_all_it_has_once_its_g
     eventually(lambda: "inside/b.txt" in committed(anna, anna.files), DEADLINE_S, anna.words)
 
 
+@pytest.mark.slow
 def test_commits_of_the_user_are_pushed_too(anna: Host) -> None:
     anna.start("--yes")
     anna.save("by-hand.txt", "1\n")
